@@ -1,0 +1,135 @@
+//! Ids: which shapes are valid, how a clientMsgId is read, how a serverMsgId is made.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Longest id of a user, a device or a conversation, in bytes.
+pub const MAX_ID_BYTES: usize = 64;
+/// Longest clientMsgId, in bytes.
+pub const MAX_CLIENT_MSG_ID_BYTES: usize = 64;
+
+/// Whether `id` can name a user, a device or a conversation: 1 to 64 bytes, no control characters,
+/// no white space, no `/`.
+pub fn is_valid(id: &str) -> bool {
+    !id.is_empty()
+        && id.len() <= MAX_ID_BYTES
+        && !id.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/')
+}
+
+/// The id of the one-to-one conversation of two users: the same from both sides.
+pub fn one_to_one(a: &str, b: &str) -> String {
+    let (first, second) = if a <= b { (a, b) } else { (b, a) };
+    format!("{first}:{second}")
+}
+
+/// A clientMsgId in the standard form `{userId}-{deviceId}-{localSeq}-{timestamp ms}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientMsgId<'a> {
+    /// `{userId}-{deviceId}`.
+    pub sender: &'a str,
+    pub local_seq: u64,
+    pub timestamp_ms: u64,
+}
+
+impl<'a> ClientMsgId<'a> {
+    /// Reads the last two fields from the right, so that user and device ids may hold a `-`.
+    pub fn parse(id: &'a str) -> Option<Self> {
+        let (rest, timestamp) = id.rsplit_once('-')?;
+        let (sender, local_seq) = rest.rsplit_once('-')?;
+        let number = |digits: &str| {
+            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+        };
+        (!sender.is_empty()).then_some(Self {
+            sender,
+            local_seq: number(local_seq)?,
+            timestamp_ms: number(timestamp)?,
+        })
+    }
+
+    /// Whether the id names this user and device.
+    pub fn is_of(&self, user_id: &str, device_id: &str) -> bool {
+        self.sender
+            .strip_prefix(user_id)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .is_some_and(|device| device == device_id)
+    }
+}
+
+/// Makes serverMsgIds: 41 bits of milliseconds since 2024, 8 bits of node, 14 bits of counter.
+///
+/// Ids increase on a node across all of its workers. When one millisecond's counter is used up the
+/// next millisecond is borrowed, so that a burst never waits and a clock that steps back is harmless.
+#[derive(Debug)]
+pub struct ServerMsgIds {
+    node: i64,
+    /// Milliseconds and counter of the last id, without the node.
+    last: AtomicI64,
+}
+
+const COUNTER_BITS: u32 = 14;
+const NODE_BITS: u32 = 8;
+/// 2024-01-01T00:00:00Z.
+const EPOCH_MS: i64 = 1_704_067_200_000;
+
+impl ServerMsgIds {
+    /// A generator for node number `node` (only its low 8 bits count).
+    pub fn new(node: u8) -> Self {
+        Self { node: i64::from(node), last: AtomicI64::new(0) }
+    }
+
+    /// The next id at `now_ms` (milliseconds since the Unix epoch).
+    pub fn next(&self, now_ms: i64) -> i64 {
+        let floor = (now_ms - EPOCH_MS).max(0) << COUNTER_BITS;
+        let step = |last: i64| Some(floor.max(last + 1));
+        let last = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+        self.compose(floor.max(last.unwrap_or_else(|last| last) + 1))
+    }
+
+    /// Never gives `id` or a smaller one again; called for each recovered message.
+    pub fn observe(&self, id: i64) {
+        let counter = id & ((1 << COUNTER_BITS) - 1);
+        let ms = id >> (COUNTER_BITS + NODE_BITS);
+        self.last.fetch_max(ms << COUNTER_BITS | counter, Ordering::AcqRel);
+    }
+
+    fn compose(&self, position: i64) -> i64 {
+        let counter = position & ((1 << COUNTER_BITS) - 1);
+        (position >> COUNTER_BITS) << (COUNTER_BITS + NODE_BITS) | self.node << COUNTER_BITS | counter
+    }
+}
+
+/// The partition of a key: the same function for messages, facts and every restart, so it is
+/// pinned in the data directory.
+pub fn partition_of(key: &str, partitions: u32) -> u32 {
+    (rapidhash::v3::rapidhash_v3(key.as_bytes()) % u64::from(partitions.max(1))) as u32
+}
+
+/// A hash of what a message says, to tell a repeat from a conflict.
+pub fn content_hash(kind: i32, text: &str, payload: &[u8]) -> u64 {
+    let seed = rapidhash::v3::rapidhash_v3(text.as_bytes()) ^ (kind as u64).rotate_left(32);
+    if payload.is_empty() { seed } else { seed.rotate_left(17) ^ rapidhash::v3::rapidhash_v3(payload) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_two_fields_are_read_from_the_right() {
+        let id = ClientMsgId::parse("u-1-dev-2-789-1612345678000").expect("standard form");
+        assert_eq!((id.sender, id.local_seq, id.timestamp_ms), ("u-1-dev-2", 789, 1_612_345_678_000));
+        assert!(id.is_of("u-1", "dev-2") && id.is_of("u", "1-dev-2") && !id.is_of("u-1", "dev"));
+        assert_eq!(ClientMsgId::parse("10086-ios12345-+1-5"), None);
+        assert_eq!(ClientMsgId::parse("free form"), None);
+    }
+
+    #[test]
+    fn server_ids_increase_when_the_clock_steps_back() {
+        let ids = ServerMsgIds::new(3);
+        let first = ids.next(1_800_000_000_000);
+        let second = ids.next(1_700_000_000_000);
+        assert!(second > first && first > 0);
+        let restarted = ServerMsgIds::new(3);
+        restarted.observe(second);
+        assert!(restarted.next(0) > second);
+    }
+}

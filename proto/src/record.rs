@@ -1,0 +1,335 @@
+//! What travels between the nodes of the dataflow, in memory and unserialised.
+//!
+//! A batch is a `Vec<Record>`; a record is a tag and a pointer, so that moving, cloning and routing
+//! one costs the same whatever it carries.
+
+use std::sync::Arc;
+
+use crate::log::Fact;
+use crate::ticket::Ticket;
+use crate::wire::{self, envelope::Body};
+
+/// A position in the log: the number of the record, from 1.
+pub type Lsn = u64;
+
+/// The type of the records of a port; the compiler matches ports by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RecordType {
+    Submission,
+    Ordered,
+    Committed,
+    Rejection,
+    Reply,
+    Command,
+    Change,
+    Fact,
+    Grant,
+    SessionEvent,
+    Online,
+    Subscription,
+    Presence,
+    Query,
+    Lookup,
+    Found,
+    Delivery,
+    FanoutStats,
+}
+
+/// One record on an edge.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// A message as a device sent it.
+    Submission(Arc<Submission>),
+    /// A message with its seq, not yet durable.
+    Ordered(Arc<Ordered>),
+    /// A durable message.
+    Committed(Arc<Committed>),
+    /// A command that was refused, with the reason.
+    Rejection(Arc<Rejection>),
+    /// An answer to a command.
+    Reply(Arc<Reply>),
+    /// A wish to change a conversation's facts.
+    Command(Arc<Command>),
+    /// A fact that was decided, not yet durable.
+    Change(Arc<Change>),
+    /// A durable fact.
+    Fact(Arc<CommittedFact>),
+    /// A change of one user's standing in one conversation.
+    Grant(Arc<GrantChange>),
+    /// A session began or ended.
+    SessionEvent(Arc<SessionEvent>),
+    /// A user came online or went offline.
+    Online(OnlineChange),
+    /// A session follows the presence of users.
+    Subscription(Arc<Subscription>),
+    /// A presence notice and the sessions that are told.
+    Presence(Arc<PresenceChange>),
+    /// A read: history, sync, list of conversations.
+    Query(Arc<Query>),
+    /// A submission whose clientMsgId must be looked up in the index.
+    Lookup(Arc<Submission>),
+    /// The answer of the index to a `Lookup`.
+    Found(Arc<Found>),
+    /// An event and the users whose sessions get it.
+    Delivery(Arc<Delivery>),
+    /// One fan-out, for analysts.
+    FanoutStats(FanoutStats),
+}
+
+impl Record {
+    /// The type of this record.
+    pub fn record_type(&self) -> RecordType {
+        match self {
+            Self::Submission(_) => RecordType::Submission,
+            Self::Ordered(_) => RecordType::Ordered,
+            Self::Committed(_) => RecordType::Committed,
+            Self::Rejection(_) => RecordType::Rejection,
+            Self::Reply(_) => RecordType::Reply,
+            Self::Command(_) => RecordType::Command,
+            Self::Change(_) => RecordType::Change,
+            Self::Fact(_) => RecordType::Fact,
+            Self::Grant(_) => RecordType::Grant,
+            Self::SessionEvent(_) => RecordType::SessionEvent,
+            Self::Online(_) => RecordType::Online,
+            Self::Subscription(_) => RecordType::Subscription,
+            Self::Presence(_) => RecordType::Presence,
+            Self::Query(_) => RecordType::Query,
+            Self::Lookup(_) => RecordType::Lookup,
+            Self::Found(_) => RecordType::Found,
+            Self::Delivery(_) => RecordType::Delivery,
+            Self::FanoutStats(_) => RecordType::FanoutStats,
+        }
+    }
+}
+
+/// Who speaks: what a token or an administrator's key granted to one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Unique on this node while the process lives; 0 for the control API.
+    pub number: u64,
+    pub user_id: Arc<str>,
+    pub device_id: Arc<str>,
+    pub scopes: Scopes,
+}
+
+/// What a session may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Scopes {
+    /// `send`: may send messages.
+    pub send: bool,
+    /// `read`: may read history and lists.
+    pub read: bool,
+    /// `create`: may create conversations and change their members.
+    pub create: bool,
+    /// The control API: may do anything, in the name of any user.
+    pub admin: bool,
+}
+
+/// A message as a device sent it.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    pub ticket: Ticket,
+    pub session: Arc<Session>,
+    pub send: wire::Send,
+}
+
+/// A message with its seq, on its way to the log.
+#[derive(Clone, Debug)]
+pub struct Ordered {
+    pub ticket: Ticket,
+    pub session: Arc<Session>,
+    pub message: Arc<wire::Message>,
+}
+
+/// A durable message. On recovery there is no ticket and no session.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub lsn: Lsn,
+    pub ticket: Option<Ticket>,
+    pub session: Option<Arc<Session>>,
+    pub message: Arc<wire::Message>,
+}
+
+impl Committed {
+    /// The ack of this message, first or repeated.
+    pub fn ack(&self) -> wire::Ack {
+        wire::Ack {
+            server_msg_id: self.message.server_msg_id,
+            seq: self.message.seq,
+            status: wire::AckStatus::Ok.into(),
+            created_at: self.message.created_at,
+        }
+    }
+}
+
+/// What was refused.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    Submission(Arc<Submission>),
+    Command(Arc<Command>),
+}
+
+/// A refused command and the reason.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    pub refused: Refused,
+    pub error: wire::Error,
+}
+
+impl Rejection {
+    /// The ticket of what was refused.
+    pub fn ticket(&self) -> &Ticket {
+        match &self.refused {
+            Refused::Submission(submission) => &submission.ticket,
+            Refused::Command(command) => &command.ticket,
+        }
+    }
+}
+
+/// An answer to a command.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub ticket: Ticket,
+    pub body: Body,
+}
+
+/// A wish to change a conversation's facts.
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub ticket: Ticket,
+    pub session: Arc<Session>,
+    pub conversation_id: String,
+    pub wish: Wish,
+}
+
+/// What a command wants. An absent conversation is only good for `Create`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wish {
+    Create { kind: wire::ConversationType, name: String, members: Vec<wire::MemberInfo> },
+    ChangeMembers { set: Vec<wire::MemberInfo>, remove: Vec<String> },
+    /// Until when, in milliseconds since the Unix epoch; 0 lifts it.
+    Mute { user_id: String, until: i64 },
+    Ban { user_id: String, banned: bool },
+}
+
+/// A decided fact on its way to the log, with the answer that its command gets once it counts.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub ticket: Ticket,
+    pub fact: Arc<Fact>,
+    pub answer: Body,
+}
+
+/// A durable fact. On recovery there is no reply to give.
+#[derive(Clone, Debug)]
+pub struct CommittedFact {
+    pub lsn: Lsn,
+    pub fact: Arc<Fact>,
+}
+
+/// A user's standing in a conversation, effective: what the facts add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Grant {
+    pub role: wire::Role,
+    /// Muted until this time, in milliseconds since the Unix epoch; 0 = not muted.
+    pub muted_until: i64,
+    pub banned: bool,
+}
+
+/// A change of one user's standing in one conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantChange {
+    pub conversation_id: Arc<str>,
+    /// The conversation's own row has no user.
+    pub subject: GrantSubject,
+}
+
+/// Whose standing changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantSubject {
+    /// The conversation came to be.
+    Conversation { kind: wire::ConversationType },
+    /// `None`: the user has no standing any more.
+    User { user_id: Arc<str>, grant: Option<Grant> },
+}
+
+/// A session began (`online`) or ended.
+#[derive(Clone, Debug)]
+pub struct SessionEvent {
+    pub session: Arc<Session>,
+    pub online: bool,
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
+}
+
+/// A user came online or went offline on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnlineChange {
+    pub user_id: Arc<str>,
+    pub online: bool,
+}
+
+/// A session replaces the set of users whose presence it follows; an empty set ends it.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// `None` when the session ended and nobody waits for an answer.
+    pub ticket: Option<Ticket>,
+    pub session: Arc<Session>,
+    pub user_ids: Vec<String>,
+}
+
+/// A presence notice and the sessions (by number) that are told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PresenceChange {
+    pub user_id: Arc<str>,
+    pub online: bool,
+    pub sessions: Arc<[u64]>,
+}
+
+/// A read off the message path.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub ticket: Ticket,
+    pub session: Arc<Session>,
+    pub ask: Ask,
+}
+
+/// What a query asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    History(wire::History),
+    Sync(wire::Sync),
+    Conversations,
+}
+
+/// What the index knows of a submission's clientMsgId.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub submission: Arc<Submission>,
+    /// The message that was committed under this id before.
+    pub original: Option<Arc<wire::Message>>,
+}
+
+/// An event and the users whose sessions on this node get it.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub event: Event,
+    pub to: Arc<[Arc<str>]>,
+    /// The session that caused it and already has its reply.
+    pub except: u64,
+}
+
+/// What is pushed.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Message(Arc<wire::Message>),
+    ConversationChanged(Arc<wire::ConversationChanged>),
+}
+
+/// One fan-out, for analysts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FanoutStats {
+    pub conversation_type: wire::ConversationType,
+    pub recipients: u32,
+    pub bytes: u32,
+}

@@ -1,0 +1,23 @@
+//! What a kind is.
+//!
+//! A kind describes itself once ([`Description`]): the checker, `imflow list`, the reference pages
+//! and the runtime read that one description. It takes one of four forms ([`Form`]): an
+//! [`Operator`] (a pure state machine), a collection (written in differential), a [`Source`] or a
+//! [`Sink`]. This crate knows neither the compiler nor any concrete kind.
+
+mod collection;
+mod describe;
+mod io;
+mod operator;
+mod options;
+mod roles;
+pub mod testing;
+mod time;
+
+pub use collection::{Batches, BuildCollection, Stream};
+pub use describe::{ANY, Description, Family, Key, Kind, Form, Limit, Port, State};
+pub use io::{Applied, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
+pub use operator::{Operator, OperatorContext, Out, Snapshot};
+pub use options::{Opt, OptType, Options, Value};
+pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError};
+pub use time::{Clock, SystemClock, Time};

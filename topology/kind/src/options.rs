@@ -1,0 +1,137 @@
+//! Options of a kind: described once, checked by the compiler, read by the kind.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::RoleName;
+
+/// One option of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    pub name: &'static str,
+    pub kind: OptType,
+    /// As it would be written in the file, without quotes; `None`: required.
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+}
+
+/// The type of an option.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OptType {
+    /// Any text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    Bool,
+    /// An integer in this range, inclusive.
+    Integer(i64, i64),
+    /// `"250ms"`, `"3s"`, `"5m"`, `"2h"`, `"7d"`, in this range of milliseconds.
+    Duration(u64, u64),
+    /// `"64KiB"`, `"256MiB"`, in this range of bytes.
+    Size(u64, u64),
+    /// The name of a node that provides this role.
+    Reference(RoleName),
+    /// The name of a `[listeners.NAME]` table.
+    Listener,
+    /// A CEL expression of type bool over the fields of the main input.
+    Predicate,
+    /// A table of lists of texts: `{ lobby = ["alice", "bob"] }`.
+    Lists,
+}
+
+impl Opt {
+    /// An option with a default.
+    pub const fn new(name: &'static str, kind: OptType, default: &'static str, doc: &'static str) -> Self {
+        Self { name, kind, default: Some(default), doc }
+    }
+
+    /// An option that must be given.
+    pub const fn required(name: &'static str, kind: OptType, doc: &'static str) -> Self {
+        Self { name, kind, default: None, doc }
+    }
+}
+
+/// A checked value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Text(String),
+    Bool(bool),
+    Integer(i64),
+    Duration(Duration),
+    Size(u64),
+    Lists(BTreeMap<String, Vec<String>>),
+}
+
+/// The checked options of one node: every option of the description is present.
+///
+/// # Panics
+/// The getters panic when asked for an option that the description does not have with that type: a bug
+/// of the kind, which its first test shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options(BTreeMap<&'static str, Value>);
+
+impl Options {
+    /// Sets an option; for the compiler and for tests of kinds.
+    pub fn set(&mut self, name: &'static str, value: Value) -> &mut Self {
+        self.0.insert(name, value);
+        self
+    }
+
+    /// The value of an option.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// Names and values, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+
+    /// A text, choice, reference, listener or predicate.
+    pub fn text(&self, name: &str) -> &str {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => text,
+            other => panic!("option `{name}` is not a text but {other:?}"),
+        }
+    }
+
+    /// A switch.
+    pub fn bool(&self, name: &str) -> bool {
+        match self.0.get(name) {
+            Some(Value::Bool(value)) => *value,
+            other => panic!("option `{name}` is not a bool but {other:?}"),
+        }
+    }
+
+    /// A number.
+    pub fn integer(&self, name: &str) -> i64 {
+        match self.0.get(name) {
+            Some(Value::Integer(value)) => *value,
+            other => panic!("option `{name}` is not an integer but {other:?}"),
+        }
+    }
+
+    /// A duration.
+    pub fn duration(&self, name: &str) -> Duration {
+        match self.0.get(name) {
+            Some(Value::Duration(value)) => *value,
+            other => panic!("option `{name}` is not a duration but {other:?}"),
+        }
+    }
+
+    /// A size in bytes.
+    pub fn size(&self, name: &str) -> u64 {
+        match self.0.get(name) {
+            Some(Value::Size(value)) => *value,
+            other => panic!("option `{name}` is not a size but {other:?}"),
+        }
+    }
+
+    /// A table of lists.
+    pub fn lists(&self, name: &str) -> &BTreeMap<String, Vec<String>> {
+        match self.0.get(name) {
+            Some(Value::Lists(value)) => value,
+            other => panic!("option `{name}` is not a table of lists but {other:?}"),
+        }
+    }
+}

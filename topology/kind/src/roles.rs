@@ -1,0 +1,112 @@
+//! Roles: what nodes are to each other beside the edges, found by node name.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use imflow_proto::log::Fact;
+use imflow_proto::record::{Committed, Lsn};
+use imflow_proto::{Record, wire};
+
+/// The name of a role, for checks and messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RoleName {
+    /// Connections that can be pushed to: [`Outboxes`].
+    Outboxes,
+    /// Reads of what is durable: [`Store`].
+    Store,
+    /// Recovery: [`Journal`].
+    Journal,
+}
+
+/// Offers and finds roles by node name.
+#[derive(Clone, Default)]
+pub struct Roles(Arc<Mutex<HashMap<String, Vec<Offered>>>>);
+
+type Offered = Box<dyn Any + Send + Sync>;
+
+impl Roles {
+    /// Offers `role` (an `Arc<dyn Role>`, or a concrete shared type) under a node's name.
+    pub fn offer<R: Any + Send + Sync>(&self, node: &str, role: R) {
+        let mut roles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        roles.entry(node.to_owned()).or_default().push(Box::new(role));
+    }
+
+    /// Finds what was offered under a node's name as this type.
+    pub fn find<R: Any + Clone>(&self, node: &str) -> Option<R> {
+        let roles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        roles.get(node)?.iter().find_map(|role| role.downcast_ref::<R>()).cloned()
+    }
+}
+
+/// The connections of a gateway. Offered as `Arc<dyn Outboxes>`.
+pub trait Outboxes: Send + Sync {
+    /// Answers and pushes, in order. Must not block; bounded by the credit of the commands behind it.
+    fn deliver(&self, records: Vec<Record>);
+}
+
+/// Reads of what is durable. Blocking: call it on a bounded pool. Offered as `Arc<dyn Store>`.
+///
+/// Reads are read-your-writes: what was committed before the call is seen.
+pub trait Store: Send + Sync {
+    /// Messages with seq in `(after_seq, after_seq + limit]`, and whether more follow.
+    ///
+    /// # Errors
+    /// When the disk fails, or a record's checksum does not match.
+    fn messages(&self, conversation_id: &str, after_seq: u64, limit: usize) -> Result<wire::Messages, StoreError>;
+
+    /// A conversation as `user_id` sees it; `None` when it does not exist. `role` is unset for others
+    /// than members (and for the banned).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn conversation(&self, conversation_id: &str, user_id: &str) -> Result<Option<wire::ConversationInfo>, StoreError>;
+
+    /// The conversations of a user, by id, after `after` (exclusive), at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn conversations_of(&self, user_id: &str, after: &str, limit: usize) -> Result<wire::ConversationList, StoreError>;
+
+    /// The members of a conversation, by user id.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError>;
+}
+
+/// A read that failed: what and where, for the log; the caller answers INTERNAL.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// What the runtime recovers from. Offered as `Arc<dyn Journal>`.
+pub trait Journal: Send + Sync {
+    /// Calls `visit` for every durable message after `after`, in log order.
+    ///
+    /// # Errors
+    /// When a record before the log's end cannot be read.
+    fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Committed)) -> Result<(), StoreError>;
+
+    /// Calls `visit` with facts that add up to all durable facts: one `created` for each conversation
+    /// with its present members, then its mutes and bans.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn facts(&self, visit: &mut dyn FnMut(Fact)) -> Result<(), StoreError>;
+
+    /// The newest snapshot of a partition, as given to [`Journal::save_snapshot`].
+    ///
+    /// # Errors
+    /// When it cannot be read; a damaged one is ignored with a warning and costs a longer replay.
+    fn load_snapshot(&self, partition: u32) -> Result<Option<(Lsn, Vec<u8>)>, StoreError>;
+
+    /// Keeps a snapshot that is the fold of all records up to `lsn`. Must not block.
+    fn save_snapshot(&self, partition: u32, lsn: Lsn, bytes: Vec<u8>);
+
+    /// The last durable position.
+    fn durable_lsn(&self) -> Lsn;
+
+    /// The data directory's gate, closed while the log cannot take more.
+    fn gate(&self) -> crate::Gate;
+}
