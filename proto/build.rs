@@ -24,18 +24,32 @@ const ENUM_FIELDS: &[(&str, &str)] = &[
 const ID_FIELDS: &[&str] = &["Ack.server_msg_id", "Message.server_msg_id"];
 
 /// Left out of JSON when empty, so that a text message does not carry an empty payload.
-const SKIPPED_WHEN_EMPTY: &[&str] = &["Message.text", "ConversationChanged.user_id", "ConversationChanged.name", "ConversationInfo.name"];
+const SKIPPED_WHEN_EMPTY: &[&str] = &[
+    "Message.text",
+    "ConversationChanged.user_id",
+    "ConversationChanged.name",
+    "ConversationInfo.name",
+];
 
 /// Left out of JSON when unset.
-const UNSET_ENUMS_SKIPPED: &[&str] =
-    &["ConversationChanged.role", "ConversationChanged.type", "ConversationInfo.role", "MemberInfo.role"];
+const UNSET_ENUMS_SKIPPED: &[&str] = &[
+    "ConversationChanged.role",
+    "ConversationChanged.type",
+    "ConversationInfo.role",
+    "MemberInfo.role",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(["proto/envelope.proto", "proto/log.proto"], ["proto"])?;
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
-    for message in descriptors.file.iter().filter(|f| f.package() == "imflow.v1" && f.name() == "envelope.proto").flat_map(|f| &f.message_type) {
+    for message in descriptors
+        .file
+        .iter()
+        .filter(|f| f.package() == "imflow.v1" && f.name() == "envelope.proto")
+        .flat_map(|f| &f.message_type)
+    {
         // These two hold a oneof, whose serde form `json` writes by hand.
         if !["Envelope", "Push"].contains(&message.name()) {
             config.message_attribute(
@@ -59,7 +73,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     for field in ID_FIELDS {
-        config.field_attribute(format!(".imflow.v1.{field}"), r#"#[serde(with = "crate::json::decimal")]"#);
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            r#"#[serde(with = "crate::json::decimal")]"#,
+        );
     }
     for field in SKIPPED_WHEN_EMPTY {
         config.field_attribute(
@@ -78,9 +95,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         r#"#[serde(skip_serializing_if = "crate::json::is_zero")]"#,
     );
     for field in UNSET_ENUMS_SKIPPED {
-        config.field_attribute(format!(".imflow.v1.{field}"), r#"#[serde(skip_serializing_if = "crate::json::is_unset")]"#);
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            r#"#[serde(skip_serializing_if = "crate::json::is_unset")]"#,
+        );
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("OUT_DIR is not set"))?);
+    let out = PathBuf::from(
+        env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("OUT_DIR is not set"))?,
+    );
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     config.compile_fds(descriptors)?;
     Ok(())

@@ -92,7 +92,8 @@ pub fn encode(format: Format, envelope: &Envelope, frame: &mut Vec<u8>) {
             if !frame.is_empty() {
                 frame.push(b'\n');
             }
-            serde_json::to_writer(&mut *frame, envelope).expect("the schema's types serialize, and a Vec takes all");
+            serde_json::to_writer(&mut *frame, envelope)
+                .expect("the schema's types serialize, and a Vec takes all");
         }
         Format::Proto => {
             envelope.encode_length_delimited(frame).expect("a Vec takes all");
@@ -119,7 +120,12 @@ mod tests {
             text: "你好".into(),
             payload: Bytes::new(),
         };
-        let ack = Ack { server_msg_id: i64::MAX, seq: 12, status: AckStatus::Ok.into(), created_at: 1_732_440_000_123 };
+        let ack = Ack {
+            server_msg_id: i64::MAX,
+            seq: 12,
+            status: AckStatus::Ok.into(),
+            created_at: 1_732_440_000_123,
+        };
         for body in [Body::Send(send), Body::Ack(ack)] {
             let envelope = Envelope { id: 7, body: Some(body) };
             for format in Format::ALL {
@@ -134,24 +140,37 @@ mod tests {
 
     #[test]
     fn the_json_form_is_the_documented_one() {
-        let decoded = json(r#"{"id":1,"send":{"conversationId":"c1","clientMsgId":"x","type":"TEXT","text":"hi"}}"#);
-        let Ok(Envelope { id: 1, body: Some(Body::Send(send)) }) = &decoded[0] else { panic!("{decoded:?}") };
+        let decoded = json(
+            r#"{"id":1,"send":{"conversationId":"c1","clientMsgId":"x","type":"TEXT","text":"hi"}}"#,
+        );
+        let Ok(Envelope { id: 1, body: Some(Body::Send(send)) }) = &decoded[0] else {
+            panic!("{decoded:?}")
+        };
         assert_eq!((send.r#type(), send.text.as_str()), (MessageType::Text, "hi"));
         let ack = Ack { server_msg_id: 5, seq: 12, status: AckStatus::Ok.into(), created_at: 3 };
         let mut frame = Vec::new();
         encode(Format::Json, &Envelope { id: 1, body: Some(Body::Ack(ack)) }, &mut frame);
-        let message = crate::wire::Message { conversation_id: "c".into(), seq: 1, ..Default::default() };
+        let message =
+            crate::wire::Message { conversation_id: "c".into(), seq: 1, ..Default::default() };
         let push = Body::Push(Push { event: Some(push::Event::Message(message)) });
         encode(Format::Json, &Envelope { id: 0, body: Some(push) }, &mut frame);
         let text = String::from_utf8(frame).expect("JSON is UTF-8");
         let (first, second) = text.split_once('\n').expect("one object a line");
-        assert_eq!(first, r#"{"id":1,"ack":{"serverMsgId":"5","seq":12,"status":"OK","createdAt":3}}"#);
-        assert!(second.starts_with(r#"{"push":{"message":{"conversationId":"c","seq":1,"#), "{second}");
+        assert_eq!(
+            first,
+            r#"{"id":1,"ack":{"serverMsgId":"5","seq":12,"status":"OK","createdAt":3}}"#
+        );
+        assert!(
+            second.starts_with(r#"{"push":{"message":{"conversationId":"c","seq":1,"#),
+            "{second}"
+        );
     }
 
     #[test]
     fn an_unknown_key_is_named_and_costs_only_its_line() {
-        let decoded = json("{\"id\":3,\"send\":{\"colour\":1}}\n{\"id\":4,\"ping\":{}}\n{\"id\":5,\"fly\":{}}");
+        let decoded = json(
+            "{\"id\":3,\"send\":{\"colour\":1}}\n{\"id\":4,\"ping\":{}}\n{\"id\":5,\"fly\":{}}",
+        );
         let (id, error) = decoded[0].as_ref().expect_err("unknown key");
         assert!(*id == 3 && error.message.contains("colour"), "{error:?}");
         assert!(decoded[1].is_ok());
@@ -162,7 +181,10 @@ mod tests {
     #[test]
     fn broken_frames_are_malformed() {
         for text in ["{", "hello", "{\"id\":1}}"] {
-            assert!(decode(Format::Json, &Bytes::copy_from_slice(text.as_bytes())).is_err(), "{text}");
+            assert!(
+                decode(Format::Json, &Bytes::copy_from_slice(text.as_bytes())).is_err(),
+                "{text}"
+            );
         }
         for bytes in [&[5u8, 1, 2][..], &[0xff; 12][..], &[2, 0xff, 0xff][..]] {
             assert!(decode(Format::Proto, &Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");

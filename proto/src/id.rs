@@ -93,7 +93,9 @@ impl ServerMsgIds {
 
     fn compose(&self, position: i64) -> i64 {
         let counter = position & ((1 << COUNTER_BITS) - 1);
-        (position >> COUNTER_BITS) << (COUNTER_BITS + NODE_BITS) | self.node << COUNTER_BITS | counter
+        (position >> COUNTER_BITS) << (COUNTER_BITS + NODE_BITS)
+            | self.node << COUNTER_BITS
+            | counter
     }
 }
 
@@ -106,7 +108,11 @@ pub fn partition_of(key: &str, partitions: u32) -> u32 {
 /// A hash of what a message says, to tell a repeat from a conflict.
 pub fn content_hash(kind: i32, text: &str, payload: &[u8]) -> u64 {
     let seed = rapidhash::v3::rapidhash_v3(text.as_bytes()) ^ (kind as u64).rotate_left(32);
-    if payload.is_empty() { seed } else { seed.rotate_left(17) ^ rapidhash::v3::rapidhash_v3(payload) }
+    if payload.is_empty() {
+        seed
+    } else {
+        seed.rotate_left(17) ^ rapidhash::v3::rapidhash_v3(payload)
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +122,10 @@ mod tests {
     #[test]
     fn the_last_two_fields_are_read_from_the_right() {
         let id = ClientMsgId::parse("u-1-dev-2-789-1612345678000").expect("standard form");
-        assert_eq!((id.sender, id.local_seq, id.timestamp_ms), ("u-1-dev-2", 789, 1_612_345_678_000));
+        assert_eq!(
+            (id.sender, id.local_seq, id.timestamp_ms),
+            ("u-1-dev-2", 789, 1_612_345_678_000)
+        );
         assert!(id.is_of("u-1", "dev-2") && id.is_of("u", "1-dev-2") && !id.is_of("u-1", "dev"));
         assert_eq!(ClientMsgId::parse("10086-ios12345-+1-5"), None);
         assert_eq!(ClientMsgId::parse("free form"), None);

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess,
+    Visitor,
+};
 use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, Serialize as DeriveSerialize};
 
@@ -27,17 +30,28 @@ pub(crate) mod names {
             pub(crate) mod $module {
                 use crate::wire::$name;
 
-                pub(crate) fn serialize<S: serde::Serializer>(value: &i32, s: S) -> Result<S::Ok, S::Error> {
+                pub(crate) fn serialize<S: serde::Serializer>(
+                    value: &i32,
+                    s: S,
+                ) -> Result<S::Ok, S::Error> {
                     s.serialize_str($name::try_from(*value).unwrap_or_default().as_str_name())
                 }
 
-                pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<i32, D::Error> {
+                pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+                    d: D,
+                ) -> Result<i32, D::Error> {
                     let name = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(d)?;
-                    let value = $name::from_str_name(&name).filter(|value| *value != $name::default());
+                    let value =
+                        $name::from_str_name(&name).filter(|value| *value != $name::default());
                     value.map(i32::from).ok_or_else(|| {
-                        let known: Vec<_> =
-                            (1..).map_while(|n| $name::try_from(n).ok()).map(|v| v.as_str_name()).collect();
-                        serde::de::Error::custom(format_args!("unknown name `{name}`, expected one of {}", known.join(", ")))
+                        let known: Vec<_> = (1..)
+                            .map_while(|n| $name::try_from(n).ok())
+                            .map(|v| v.as_str_name())
+                            .collect();
+                        serde::de::Error::custom(format_args!(
+                            "unknown name `{name}`, expected one of {}",
+                            known.join(", ")
+                        ))
                     })
                 }
             }
@@ -59,7 +73,9 @@ pub(crate) mod decimal {
 
     pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<i64, D::Error> {
         let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(d)?;
-        text.parse().map_err(|_| serde::de::Error::custom(format_args!("`{text}` is not a decimal 63-bit integer")))
+        text.parse().map_err(|_| {
+            serde::de::Error::custom(format_args!("`{text}` is not a decimal 63-bit integer"))
+        })
     }
 }
 
@@ -67,11 +83,16 @@ pub(crate) mod decimal {
 pub(crate) mod base64 {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-    pub(crate) fn serialize<S: serde::Serializer>(value: &bytes::Bytes, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: serde::Serializer>(
+        value: &bytes::Bytes,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         s.serialize_str(&STANDARD.encode(value))
     }
 
-    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<bytes::Bytes, D::Error> {
+    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        d: D,
+    ) -> Result<bytes::Bytes, D::Error> {
         let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(d)?;
         let bytes = STANDARD.decode(text.as_bytes());
         bytes.map(Into::into).map_err(|e| serde::de::Error::custom(format_args!("not base64: {e}")))
@@ -108,9 +129,12 @@ impl<'de> Deserialize<'de> for Envelope {
                     if key == "id" {
                         envelope.id = map.next_value()?;
                     } else if envelope.body.is_some() {
-                        return Err(de::Error::custom(format_args!("`{key}` beside another command: one object, one command")));
+                        return Err(de::Error::custom(format_args!(
+                            "`{key}` beside another command: one object, one command"
+                        )));
                     } else {
-                        envelope.body = Some(Body::deserialize(Keyed { key: &key, map: &mut map })?);
+                        envelope.body =
+                            Some(Body::deserialize(Keyed { key: &key, map: &mut map })?);
                     }
                 }
                 Ok(envelope)
@@ -160,11 +184,19 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Keyed<'_, A> {
         self.map.next_value_seed(seed)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, _visitor: V) -> Result<V::Value, A::Error> {
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        _len: usize,
+        _visitor: V,
+    ) -> Result<V::Value, A::Error> {
         Err(de::Error::custom("expected an object"))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _visitor: V) -> Result<V::Value, A::Error> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _visitor: V,
+    ) -> Result<V::Value, A::Error> {
         Err(de::Error::custom("expected an object"))
     }
 }

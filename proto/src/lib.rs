@@ -21,6 +21,6 @@ pub mod wire {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
-pub use wire::log;
 pub use record::{Record, RecordType};
 pub use ticket::{Requester, Ticket};
+pub use wire::log;

@@ -205,11 +205,24 @@ pub struct Command {
 /// What a command wants. An absent conversation is only good for `Create`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
-    Create { kind: wire::ConversationType, name: String, members: Vec<wire::MemberInfo> },
-    ChangeMembers { set: Vec<wire::MemberInfo>, remove: Vec<String> },
+    Create {
+        kind: wire::ConversationType,
+        name: String,
+        members: Vec<wire::MemberInfo>,
+    },
+    ChangeMembers {
+        set: Vec<wire::MemberInfo>,
+        remove: Vec<String>,
+    },
     /// Until when, in milliseconds since the Unix epoch; 0 lifts it.
-    Mute { user_id: String, until: i64 },
-    Ban { user_id: String, banned: bool },
+    Mute {
+        user_id: String,
+        until: i64,
+    },
+    Ban {
+        user_id: String,
+        banned: bool,
+    },
 }
 
 /// A decided fact on its way to the log, with the answer that its command gets once it counts.

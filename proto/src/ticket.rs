@@ -74,7 +74,12 @@ impl fmt::Debug for Ticket {
 impl Error {
     /// An error of `code` with a sentence that says what happened and what to do.
     pub fn of(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), retryable: code.is_retryable(), retry_after_ms: 0 }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retryable: code.is_retryable(),
+            retry_after_ms: 0,
+        }
     }
 
     /// The same error, worth a retry after so many milliseconds.
@@ -87,6 +92,9 @@ impl Error {
 impl ErrorCode {
     /// Whether the same command can succeed later without a change.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Busy | Self::Timeout | Self::StorageFull | Self::ShuttingDown | Self::Internal)
+        matches!(
+            self,
+            Self::Busy | Self::Timeout | Self::StorageFull | Self::ShuttingDown | Self::Internal
+        )
     }
 }

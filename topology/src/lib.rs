@@ -1,0 +1,52 @@
+//! The compiler of `dataflow.toml` and the runtime of the compiled graph.
+//!
+//! ```text
+//! text --parse--> Document --resolve--> Resolved --check--> Checked --plan--> Plan --run--> Service
+//! ```
+//!
+//! Each phase is a type and a module, so a later phase cannot see a mistake that an earlier one should
+//! have found: a `Resolved` graph holds no bad name, a `Checked` one no bad edge or option. `check` and
+//! `run` both call [`compile`]. The compiler knows no kind by name; it is handed a [`Registry`].
+
+mod check;
+mod diagnostic;
+mod graph;
+mod parse;
+mod plan;
+mod registry;
+mod render;
+mod resolve;
+mod run;
+mod values;
+
+pub use check::Checked;
+pub use diagnostic::{Diagnostics, Sources};
+pub use graph::mermaid;
+pub use plan::{Edge, EdgeKind, Plan, Stage};
+pub use registry::Registry;
+pub use resolve::{Listener, Node, NodeId, Service as ServiceTable};
+pub use run::{Running, start};
+pub use values::expected;
+
+/// Compiles a topology: `path` is for messages, `overrides` are `--set` arguments.
+///
+/// # Errors
+/// Every mistake that was found, each with its place.
+pub fn compile(
+    path: &str,
+    text: &str,
+    overrides: &[String],
+    registry: &Registry,
+) -> Result<Plan, Diagnostics> {
+    let mut diagnostics = Diagnostics::new(Sources::new(path, text));
+    let document = parse::parse(overrides, &mut diagnostics);
+    // What follows from a broken structure would only distract from it.
+    if diagnostics.list().iter().any(|d| d.code == "E001") {
+        diagnostics.sort();
+        return Err(diagnostics);
+    }
+    let resolved = resolve::resolve(&document, registry, &mut diagnostics);
+    let checked = check::check(resolved, registry, &mut diagnostics);
+    diagnostics.sort();
+    if diagnostics.is_empty() { Ok(plan::plan(checked)) } else { Err(diagnostics) }
+}

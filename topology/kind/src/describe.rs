@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use imflow_proto::RecordType;
 
-use crate::{BuildCollection, IoContext, Operator, OperatorContext, Opt, RoleName, Sink, Source, StartError};
+use crate::{
+    BuildCollection, IoContext, Operator, OperatorContext, Opt, RoleName, Sink, Source, StartError,
+};
 
 /// Where a kind stands in the file: `[sources.NAME]`, `[operators.NAME]` or `[sinks.NAME]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

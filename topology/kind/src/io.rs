@@ -55,7 +55,10 @@ pub trait Injector: Send + Sync {
     fn credit(&self, worker: usize, bytes: usize) -> Result<Box<dyn Credit>, Error>;
 
     /// Resolves when credit may be had again, or after a short while; the caller tries again.
-    fn credit_returned(&self, worker: usize) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn credit_returned(
+        &self,
+        worker: usize,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// Puts records on the output port with this index. A source's records go to the workers that own
     /// them; `worker` says which one of the conversation stage (ports of the user stage ignore it).

@@ -15,7 +15,7 @@ pub mod testing;
 mod time;
 
 pub use collection::{Batches, BuildCollection, Stream};
-pub use describe::{ANY, Description, Family, Key, Kind, Form, Limit, Port, State};
+pub use describe::{ANY, Description, Family, Form, Key, Kind, Limit, Port, State};
 pub use io::{Applied, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
 pub use operator::{Operator, OperatorContext, Out, Snapshot};
 pub use options::{Opt, OptType, Options, Value};

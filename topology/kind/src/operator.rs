@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use imflow_proto::Record;
 use imflow_proto::id::ServerMsgIds;
 use imflow_proto::record::Committed;
-use imflow_proto::Record;
 
 use crate::{Options, Time};
 

@@ -41,7 +41,12 @@ pub enum OptType {
 
 impl Opt {
     /// An option with a default.
-    pub const fn new(name: &'static str, kind: OptType, default: &'static str, doc: &'static str) -> Self {
+    pub const fn new(
+        name: &'static str,
+        kind: OptType,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
         Self { name, kind, default: Some(default), doc }
     }
 

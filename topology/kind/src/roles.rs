@@ -53,20 +53,34 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the disk fails, or a record's checksum does not match.
-    fn messages(&self, conversation_id: &str, after_seq: u64, limit: usize) -> Result<wire::Messages, StoreError>;
+    fn messages(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, StoreError>;
 
     /// A conversation as `user_id` sees it; `None` when it does not exist. `role` is unset for others
     /// than members (and for the banned).
     ///
     /// # Errors
     /// When the disk fails.
-    fn conversation(&self, conversation_id: &str, user_id: &str) -> Result<Option<wire::ConversationInfo>, StoreError>;
+    fn conversation(
+        &self,
+        conversation_id: &str,
+        user_id: &str,
+    ) -> Result<Option<wire::ConversationInfo>, StoreError>;
 
     /// The conversations of a user, by id, after `after` (exclusive), at most `limit`.
     ///
     /// # Errors
     /// When the disk fails.
-    fn conversations_of(&self, user_id: &str, after: &str, limit: usize) -> Result<wire::ConversationList, StoreError>;
+    fn conversations_of(
+        &self,
+        user_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::ConversationList, StoreError>;
 
     /// The members of a conversation, by user id.
     ///

@@ -20,7 +20,13 @@ pub struct Driver<O> {
 /// Starts at 1,000,000 ms.
 pub fn drive<O: Operator>(operator: O, description: &'static Description) -> Driver<O> {
     let ports = description.outputs.len();
-    Driver { operator, description, now: Time::from_ms(1_000_000), out: Out::new(ports), sent: vec![Vec::new(); ports] }
+    Driver {
+        operator,
+        description,
+        now: Time::from_ms(1_000_000),
+        out: Out::new(ports),
+        sent: vec![Vec::new(); ports],
+    }
 }
 
 impl<O: Operator> Driver<O> {

@@ -1,0 +1,532 @@
+//! Names to nodes: tables, kinds, options and inputs. A `Resolved` graph holds no bad name.
+
+use std::collections::HashMap;
+
+use imflow_kind::{Family, Kind, Options, Port};
+
+use crate::Registry;
+use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
+use crate::parse::{Document, Item, Key, Tree};
+use crate::values;
+
+/// Index of a node in the graph.
+pub type NodeId = usize;
+
+/// `[service]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The folder of the log, its index, snapshots and secrets.
+    pub data: String,
+    /// This node's name.
+    pub node: String,
+    pub partitions: u32,
+    /// Workers of the conversation stage.
+    pub workers: usize,
+}
+
+/// `[listeners.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub name: String,
+    pub address: std::net::SocketAddr,
+    pub span: Span,
+}
+
+/// One wire into an input port.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// The producer and the index of its output port.
+    pub from: (NodeId, usize),
+    pub span: Span,
+}
+
+/// One node of the file.
+#[derive(Clone)]
+pub struct Node {
+    pub name: String,
+    /// Of the table's name.
+    pub span: Span,
+    pub kind: Kind,
+    pub options: Options,
+    /// Where each option that stands in the file stands.
+    pub option_spans: HashMap<&'static str, Span>,
+    /// The wires of each input port, in the order of the description.
+    pub inputs: Vec<Vec<Wire>>,
+    /// Which input ports the file gives, be it with mistakes.
+    pub given: Vec<bool>,
+}
+
+impl Node {
+    /// Its output ports.
+    pub fn outputs(&self) -> &'static [Port] {
+        self.kind.description.outputs
+    }
+}
+
+/// A graph without a bad name.
+pub(crate) struct Resolved {
+    pub service: Service,
+    pub listeners: Vec<Listener>,
+    pub nodes: Vec<Node>,
+}
+
+const FAMILIES: [(&str, Family); 3] =
+    [("sources", Family::Source), ("operators", Family::Operator), ("sinks", Family::Sink)];
+
+pub(crate) fn resolve(
+    document: &Document,
+    registry: &Registry,
+    diagnostics: &mut Diagnostics,
+) -> Resolved {
+    let mut service = default_service();
+    let mut listeners = Vec::new();
+    let mut declared = Vec::new();
+    for (key, item) in document {
+        match (key.name.as_str(), table(key, item, diagnostics)) {
+            (_, None) => {}
+            ("service", Some(entries)) => read_service(entries, &mut service, diagnostics),
+            ("listeners", Some(entries)) => read_listeners(entries, &mut listeners, diagnostics),
+            (name, Some(entries)) => match FAMILIES.iter().find(|(family, _)| *family == name) {
+                Some((_, family)) => {
+                    declare(*family, entries, registry, &mut declared, diagnostics)
+                }
+                None => {
+                    let known = ["service", "listeners", "sources", "operators", "sinks"];
+                    let help = did_you_mean(name, known)
+                        .unwrap_or_else(|| format!("the tables are {}", quoted(known)));
+                    diagnostics
+                        .error(
+                            "E002",
+                            &key.span,
+                            format!("unknown table `{name}`"),
+                            "not a table of this file",
+                        )
+                        .help(help);
+                }
+            },
+        }
+    }
+    let names = index_names(&declared, diagnostics);
+    let wires: Vec<_> = declared.iter().map(|d| wire(d, &declared, &names, diagnostics)).collect();
+    let nodes = declared.into_iter().zip(wires);
+    let nodes =
+        nodes.map(|(declared, (inputs, given))| Node { inputs, given, ..declared.node }).collect();
+    Resolved { service, listeners, nodes }
+}
+
+fn table<'a>(key: &Key, item: &'a Item, diagnostics: &mut Diagnostics) -> Option<&'a Document> {
+    match &item.value {
+        Tree::Table(entries) => Some(entries),
+        other => {
+            let message = format!("`{}` is not a table", key.name);
+            diagnostics.error(
+                "E007",
+                &item.span,
+                message,
+                format!("expected a table, found {}", other.type_name()),
+            );
+            None
+        }
+    }
+}
+
+fn default_service() -> Service {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Service {
+        data: "./data".to_owned(),
+        node: "node-1".to_owned(),
+        partitions: 64,
+        workers: (cores / 2).max(1),
+    }
+}
+
+fn read_service(entries: &Document, service: &mut Service, diagnostics: &mut Diagnostics) {
+    for (key, item) in entries {
+        let wrong = |diagnostics: &mut Diagnostics, expected: &str| {
+            let found = format!("expected {expected}, found {}", item.value.type_name());
+            diagnostics.error(
+                "E009",
+                &item.span,
+                format!("`service.{}` cannot take this value", key.name),
+                found,
+            );
+        };
+        match (key.name.as_str(), &item.value) {
+            ("data", Tree::Text(text)) if !text.is_empty() => service.data.clone_from(text),
+            ("data", _) => wrong(diagnostics, "the path of a folder"),
+            ("node", Tree::Text(text)) if imflow_proto::id::is_valid(text) => {
+                service.node.clone_from(text)
+            }
+            ("node", _) => wrong(diagnostics, "a name of 1 to 64 bytes without white space"),
+            ("partitions", Tree::Integer(n @ 1..=4096)) => service.partitions = *n as u32,
+            ("partitions", _) => wrong(diagnostics, "an integer from 1 to 4096"),
+            ("workers", Tree::Integer(n @ 1..=64)) => service.workers = *n as usize,
+            ("workers", _) => wrong(diagnostics, "an integer from 1 to 64"),
+            (name, _) => unknown_key(
+                key,
+                name,
+                &["data", "node", "partitions", "workers"],
+                "`[service]`",
+                diagnostics,
+            ),
+        }
+    }
+}
+
+fn read_listeners(
+    entries: &Document,
+    listeners: &mut Vec<Listener>,
+    diagnostics: &mut Diagnostics,
+) {
+    for (key, item) in entries {
+        let Some(entries) = table(key, item, diagnostics) else { continue };
+        let mut address = None;
+        for (option, item) in entries {
+            match (option.name.as_str(), &item.value) {
+                ("address", Tree::Text(text)) => match text.parse() {
+                    Ok(parsed) => address = Some((parsed, item.span.clone())),
+                    Err(_) => {
+                        let message = format!("`{text}` is not an address");
+                        diagnostics
+                            .error("E009", &item.span, message, "expected IP:PORT")
+                            .help("for example \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all interfaces");
+                        address = Some((([127, 0, 0, 1], 0).into(), item.span.clone()));
+                    }
+                },
+                ("address", other) => {
+                    let found = format!("expected a text, found {}", other.type_name());
+                    diagnostics.error(
+                        "E007",
+                        &item.span,
+                        "`address` is not a text".to_owned(),
+                        found,
+                    );
+                }
+                (name, _) => unknown_key(option, name, &["address"], "a listener", diagnostics),
+            }
+        }
+        match address {
+            Some((address, span)) => {
+                listeners.push(Listener { name: key.name.clone(), address, span })
+            }
+            None => missing(
+                &key.span,
+                &format!("listener `{}`", key.name),
+                "address",
+                "\"127.0.0.1:8080\"",
+                diagnostics,
+            ),
+        }
+    }
+}
+
+fn unknown_key(key: &Key, name: &str, known: &[&str], of: &str, diagnostics: &mut Diagnostics) {
+    let help = did_you_mean(name, known.iter().copied());
+    let help = help.unwrap_or_else(|| format!("it takes {}", quoted(known.iter().copied())));
+    diagnostics
+        .error("E003", &key.span, format!("unknown key `{name}` in {of}"), "not a key of it")
+        .help(help);
+}
+
+fn missing(span: &Span, of: &str, key: &str, example: &str, diagnostics: &mut Diagnostics) {
+    diagnostics
+        .error("E008", span, format!("{of} has no `{key}`"), format!("`{key}` is missing here"))
+        .help(format!("add `{key} = {example}`"));
+}
+
+/// A node whose inputs are still names.
+struct Declared {
+    node: Node,
+    inputs: Option<Item>,
+}
+
+fn declare(
+    family: Family,
+    entries: &Document,
+    registry: &Registry,
+    declared: &mut Vec<Declared>,
+    diagnostics: &mut Diagnostics,
+) {
+    for (key, item) in entries {
+        let Some(entries) = table(key, item, diagnostics) else { continue };
+        let Some(kind) = find_kind(family, key, entries, registry, diagnostics) else { continue };
+        let description = kind.description;
+        let mut node = Node {
+            name: key.name.clone(),
+            span: key.span.clone(),
+            kind: kind.clone(),
+            options: Options::default(),
+            option_spans: HashMap::new(),
+            inputs: Vec::new(),
+            given: Vec::new(),
+        };
+        let mut inputs = None;
+        for (option, item) in entries {
+            match option.name.as_str() {
+                "kind" => {}
+                "inputs" if !description.inputs.is_empty() => inputs = Some(item.clone()),
+                name => read_option(&mut node, name, option, item, diagnostics),
+            }
+        }
+        fill_defaults(&mut node, diagnostics);
+        declared.push(Declared { node, inputs });
+    }
+}
+
+fn find_kind<'r>(
+    family: Family,
+    key: &Key,
+    entries: &Document,
+    registry: &'r Registry,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'r Kind> {
+    let of = format!("{} `{}`", family_word(family), key.name);
+    let known: Vec<_> = registry
+        .kinds()
+        .iter()
+        .filter(|k| k.description.family == family)
+        .map(|k| k.description.name)
+        .collect();
+    let Some((_, item)) = entries.iter().find(|(option, _)| option.name == "kind") else {
+        missing(
+            &key.span,
+            &of,
+            "kind",
+            &format!("\"{}\"", known.first().unwrap_or(&"KIND")),
+            diagnostics,
+        );
+        return None;
+    };
+    let Tree::Text(name) = &item.value else {
+        diagnostics.error(
+            "E007",
+            &item.span,
+            format!("`kind` of {of} is not a text"),
+            item.value.type_name(),
+        );
+        return None;
+    };
+    let kind = registry.find(family, name);
+    if kind.is_none() {
+        let elsewhere = registry.kinds().iter().find(|k| k.description.name == name);
+        let help = match elsewhere {
+            Some(k) => format!(
+                "`{name}` is a kind of {}: put it under `[{}s.{}]`",
+                family_word(k.description.family),
+                family_word(k.description.family),
+                key.name
+            ),
+            None => did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
+                format!("kinds of {} in this build: {}", family_word(family), quoted(known))
+            }),
+        };
+        diagnostics
+            .error(
+                "E004",
+                &item.span,
+                format!("unknown kind `{name}` of {}", family_word(family)),
+                "no such kind",
+            )
+            .help(help);
+    }
+    kind
+}
+
+pub(crate) fn family_word(family: Family) -> &'static str {
+    match family {
+        Family::Source => "source",
+        Family::Operator => "operator",
+        Family::Sink => "sink",
+    }
+}
+
+fn read_option(node: &mut Node, name: &str, key: &Key, item: &Item, diagnostics: &mut Diagnostics) {
+    let description = node.kind.description;
+    let Some(option) = description.options.iter().find(|o| o.name == name) else {
+        let mut known: Vec<_> = description.options.iter().map(|o| o.name).collect();
+        known.push("kind");
+        if !description.inputs.is_empty() {
+            known.push("inputs");
+        }
+        unknown_key(key, name, &known, &format!("kind `{}`", description.name), diagnostics);
+        return;
+    };
+    node.option_spans.insert(option.name, item.span.clone());
+    match values::read(option.kind, item) {
+        Ok(value) => {
+            node.options.set(option.name, value);
+        }
+        Err(problem) => {
+            let code = if matches!(item.value, Tree::Text(_) | Tree::Integer(_)) {
+                "E009"
+            } else {
+                "E007"
+            };
+            diagnostics
+                .error(
+                    code,
+                    &item.span,
+                    format!("option `{name}` of `{}`: {problem}", node.name),
+                    "this value",
+                )
+                .help(format!("`{name}` takes {}: {}", values::expected(option.kind), option.doc));
+        }
+    }
+}
+
+fn fill_defaults(node: &mut Node, diagnostics: &mut Diagnostics) {
+    for option in node.kind.description.options {
+        if node.options.get(option.name).is_some() || node.option_spans.contains_key(option.name) {
+            continue;
+        }
+        match values::default_of(option) {
+            Some(value) => {
+                node.options.set(option.name, value);
+            }
+            None => {
+                let of = format!("`{}` (kind `{}`)", node.name, node.kind.description.name);
+                missing(&node.span, &of, option.name, "...", diagnostics);
+            }
+        }
+    }
+}
+
+fn index_names(declared: &[Declared], diagnostics: &mut Diagnostics) -> HashMap<String, NodeId> {
+    let mut names: HashMap<String, NodeId> = HashMap::new();
+    for (id, Declared { node, .. }) in declared.iter().enumerate() {
+        if let Some(first) = names.get(&node.name) {
+            let message = format!("the name `{}` is used twice", node.name);
+            diagnostics
+                .error("E010", &node.span, message, "second use")
+                .also(&declared[*first].node.span, "first defined here")
+                .help("sources, operators and sinks share one space of names, since `inputs` refers to them alike");
+        } else {
+            names.insert(node.name.clone(), id);
+        }
+        if node.name.contains('.') {
+            diagnostics.error(
+                "E009",
+                &node.span,
+                format!("the name `{}` holds a dot", node.name),
+                "`NAME.PORT` means a port",
+            );
+        }
+    }
+    names
+}
+
+fn wire(
+    declared: &Declared,
+    all: &[Declared],
+    names: &HashMap<String, NodeId>,
+    diagnostics: &mut Diagnostics,
+) -> (Vec<Vec<Wire>>, Vec<bool>) {
+    let ports = declared.node.kind.description.inputs;
+    let (mut wires, mut given) = (vec![Vec::new(); ports.len()], vec![false; ports.len()]);
+    let Some(item) = &declared.inputs else { return (wires, given) };
+    match &item.value {
+        Tree::Table(entries) => {
+            for (key, item) in entries {
+                match ports.iter().position(|port| port.name == key.name) {
+                    Some(port) => {
+                        wires[port] = wire_list(item, all, names, diagnostics);
+                        given[port] = !matches!(&item.value, Tree::List(items) if items.is_empty());
+                    }
+                    None => {
+                        let help = did_you_mean(&key.name, ports.iter().map(|p| p.name));
+                        let help = help.unwrap_or_else(|| {
+                            format!("its input ports are {}", quoted(ports.iter().map(|p| p.name)))
+                        });
+                        let message =
+                            format!("`{}` has no input port `{}`", declared.node.name, key.name);
+                        diagnostics.error("E006", &key.span, message, "no such port").help(help);
+                    }
+                }
+            }
+        }
+        value => {
+            wires[0] = wire_list(item, all, names, diagnostics);
+            given[0] = !matches!(value, Tree::List(items) if items.is_empty());
+        }
+    }
+    (wires, given)
+}
+
+fn wire_list(
+    item: &Item,
+    all: &[Declared],
+    names: &HashMap<String, NodeId>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Wire> {
+    match &item.value {
+        Tree::Text(text) => {
+            wire_one(text, &item.span, all, names, diagnostics).into_iter().collect()
+        }
+        Tree::List(items) => items
+            .iter()
+            .filter_map(|item| match &item.value {
+                Tree::Text(text) => wire_one(text, &item.span, all, names, diagnostics),
+                other => {
+                    let found =
+                        format!("expected \"NAME\" or \"NAME.PORT\", found {}", other.type_name());
+                    diagnostics.error("E007", &item.span, "an input is a text".to_owned(), found);
+                    None
+                }
+            })
+            .collect(),
+        other => {
+            let found = format!("expected a list of inputs, found {}", other.type_name());
+            diagnostics.error("E007", &item.span, "`inputs` is not a list".to_owned(), found);
+            Vec::new()
+        }
+    }
+}
+
+fn wire_one(
+    text: &str,
+    span: &Span,
+    all: &[Declared],
+    names: &HashMap<String, NodeId>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Wire> {
+    let (name, port) = match text.split_once('.') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let Some(&id) = names.get(name) else {
+        let help = did_you_mean(name, names.keys().map(String::as_str));
+        diagnostics
+            .error(
+                "E005",
+                span,
+                format!("unknown input `{text}`: no node is named `{name}`"),
+                "no such node",
+            )
+            .help_if(help);
+        return None;
+    };
+    let outputs = all[id].node.outputs();
+    let index = match port {
+        None => (!outputs.is_empty()).then_some(0),
+        Some(port) => outputs.iter().position(|p| p.name == port),
+    };
+    if index.is_none() {
+        let help = port.and_then(|port| did_you_mean(port, outputs.iter().map(|p| p.name)));
+        let help = help.unwrap_or_else(|| {
+            format!("its output ports are {}", quoted(outputs.iter().map(|p| p.name)))
+        });
+        diagnostics
+            .error(
+                "E006",
+                span,
+                format!(
+                    "`{text}`: `{name}` has no {}",
+                    port.map_or("output".to_owned(), |p| format!("output port `{p}`"))
+                ),
+                "no such port",
+            )
+            .also(&all[id].node.span, format!("`{name}` is defined here"))
+            .help(help);
+    }
+    index.map(|port| Wire { from: (id, port), span: span.clone() })
+}

@@ -1,0 +1,173 @@
+//! Values as people write them: durations, sizes, and the types of options.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use imflow_kind::{Opt, OptType, RoleName, Value};
+
+use crate::parse::{Item, Tree};
+
+/// Reads the value of an option.
+///
+/// # Errors
+/// What was expected, as a sentence without a place.
+pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
+    let found = match &item.value {
+        Tree::Text(text) => format!("\"{text}\""),
+        other => other.type_name().to_owned(),
+    };
+    let wrong = |expected: &str| format!("expected {expected}, found {found}");
+    match (kind, &item.value) {
+        (
+            OptType::Text | OptType::Listener | OptType::Predicate | OptType::Reference(_),
+            Tree::Text(text),
+        ) => Ok(Value::Text(text.clone())),
+        (OptType::Choice(words), Tree::Text(text)) if words.contains(&text.as_str()) => {
+            Ok(Value::Text(text.clone()))
+        }
+        (OptType::Bool, Tree::Bool(value)) => Ok(Value::Bool(*value)),
+        (OptType::Integer(low, high), Tree::Integer(value)) => {
+            in_range(*value, low, high, &|v| v.to_string()).map(Value::Integer)
+        }
+        (OptType::Duration(low, high), Tree::Text(text)) => {
+            let ms = duration_ms(text)?;
+            in_range(ms, low, high, &show_ms).map(|ms| Value::Duration(Duration::from_millis(ms)))
+        }
+        (OptType::Size(low, high), Tree::Text(text)) => {
+            in_range(size(text)?, low, high, &show_bytes).map(Value::Size)
+        }
+        (OptType::Lists, Tree::Table(entries)) => {
+            let mut lists = BTreeMap::new();
+            for (key, list) in entries {
+                let Tree::List(items) = &list.value else {
+                    return Err(format!("`{}` is not a list of texts", key.name));
+                };
+                let texts = items.iter().map(|item| match &item.value {
+                    Tree::Text(text) => Ok(text.clone()),
+                    other => {
+                        Err(format!("`{}` holds {} beside texts", key.name, other.type_name()))
+                    }
+                });
+                lists.insert(key.name.clone(), texts.collect::<Result<_, _>>()?);
+            }
+            Ok(Value::Lists(lists))
+        }
+        _ => Err(wrong(&expected(kind))),
+    }
+}
+
+/// Reads the default of an option.
+pub(crate) fn default_of(option: &Opt) -> Option<Value> {
+    let text = option.default?;
+    let tree = match option.kind {
+        OptType::Bool => Tree::Bool(text == "true"),
+        OptType::Integer(..) => Tree::Integer(text.parse().ok()?),
+        OptType::Lists => Tree::Table(Vec::new()),
+        _ => Tree::Text(text.to_owned()),
+    };
+    read(option.kind, &Item { span: crate::diagnostic::Span::default(), value: tree }).ok()
+}
+
+/// What an option takes, for messages and lists.
+pub fn expected(kind: OptType) -> String {
+    match kind {
+        OptType::Text => "a text".to_owned(),
+        OptType::Choice(words) => {
+            format!("one of {}", crate::diagnostic::quoted(words.iter().copied()))
+        }
+        OptType::Bool => "true or false".to_owned(),
+        OptType::Integer(low, high) => format!("an integer from {low} to {high}"),
+        OptType::Duration(low, high) => {
+            format!("a duration from \"{}\" to \"{}\"", show_ms(low), show_ms(high))
+        }
+        OptType::Size(low, high) => {
+            format!("a size from \"{}\" to \"{}\"", show_bytes(low), show_bytes(high))
+        }
+        OptType::Reference(role) => format!("the name of a node that is {}", role_phrase(role)),
+        OptType::Listener => "the name of a `[listeners.NAME]` table".to_owned(),
+        OptType::Predicate => "a CEL expression of type bool".to_owned(),
+        OptType::Lists => "a table of lists of texts".to_owned(),
+    }
+}
+
+/// A role in words.
+pub(crate) fn role_phrase(role: RoleName) -> &'static str {
+    match role {
+        RoleName::Outboxes => "a gateway with connections",
+        RoleName::Store => "a store of messages",
+        RoleName::Journal => "a log",
+    }
+}
+
+fn in_range<T: PartialOrd + Copy>(
+    value: T,
+    low: T,
+    high: T,
+    show: &dyn Fn(T) -> String,
+) -> Result<T, String> {
+    if value < low || value > high {
+        return Err(format!("{} is out of range: {} to {}", show(value), show(low), show(high)));
+    }
+    Ok(value)
+}
+
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const SIZE_UNITS: [(&str, u64); 7] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+];
+
+/// Milliseconds of `"250ms"`, `"3s"`, `"5m"`, `"2h"`, `"7d"`.
+pub fn duration_ms(text: &str) -> Result<u64, String> {
+    with_unit(text, &DURATION_UNITS).ok_or_else(|| {
+        format!("`{text}` is not a duration such as \"250ms\", \"3s\", \"5m\", \"2h\" or \"7d\"")
+    })
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    with_unit(text, &SIZE_UNITS)
+        .ok_or_else(|| format!("`{text}` is not a size such as \"512B\", \"64KiB\" or \"256MiB\""))
+}
+
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let factor = units.iter().find(|(unit, _)| *unit == text[digits..].trim_start())?.1;
+    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn show_ms(ms: u64) -> String {
+    show(ms, &DURATION_UNITS)
+}
+
+fn show_bytes(bytes: u64) -> String {
+    show(bytes, &SIZE_UNITS[..4])
+}
+
+fn show(value: u64, units: &[(&str, u64)]) -> String {
+    let unit =
+        units.iter().rev().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
+    let (unit, factor) = unit.unwrap_or(&units[0]);
+    format!("{}{unit}", value / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_written_as_people_write_them() {
+        assert_eq!(duration_ms("250ms"), Ok(250));
+        assert_eq!(duration_ms("7d"), Ok(604_800_000));
+        assert_eq!(size("64 KiB"), Ok(65_536));
+        for bad in ["", "3", "s", "3 years", "-1s", "99999999999999999999d"] {
+            assert!(duration_ms(bad).is_err(), "{bad}");
+        }
+        assert_eq!((show_ms(3_000), show_bytes(1 << 26)), ("3s".to_owned(), "64MiB".to_owned()));
+    }
+}
