@@ -4,24 +4,21 @@
 //! last one, so nothing queues between operators. Without work the thread parks until somebody wakes it
 //! or an operator's deadline is due: an idle service uses no CPU, and frontiers move without traffic.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use imflow_kind::{
-    Applied, Clock, Intake, Journal, OperatorContext, Sink, StartError, State, Time,
-};
+use imflow_kind::{Applied, Clock, Journal, Sink, StartError, State, Time};
 use imflow_proto::id::{self, ServerMsgIds};
 use imflow_proto::record::{CommittedFact, Lsn};
 use imflow_proto::{Record, RecordType};
 
 use super::lanes::{Batch, Lane, Lanes};
+use super::parts::{Exits, InstanceParts};
 use super::recovery;
-use crate::plan::{Edge, EdgeKind, Plan, Stage};
-use crate::render::{Parts, Rendered, SharedOperator, render};
+use crate::plan::{EdgeKind, Plan, Stage};
+use crate::render::{Rendered, SharedOperator, render};
 use crate::resolve::NodeId;
 
 /// Records drained from the facts and messages lanes for one epoch, at least one batch each.
@@ -70,13 +67,6 @@ pub(crate) fn run(
             }
         }
     });
-}
-
-/// Records on their way out of the instance.
-#[derive(Clone, Default)]
-struct Exits {
-    feedback: Rc<RefCell<Vec<Batch>>>,
-    stages: Rc<RefCell<VecDeque<(Stage, Batch)>>>,
 }
 
 struct Instance<'a> {
@@ -328,56 +318,4 @@ fn reaches(plan: &Plan, from: Stage, to: Stage) -> bool {
             .edges
             .iter()
             .any(|e| e.kind == EdgeKind::Stage && plan.stages[e.from.0] == from && e.stage == to)
-}
-
-struct InstanceParts<'a> {
-    shared: &'a Shared,
-    index: usize,
-    exits: Exits,
-}
-
-impl Parts for InstanceParts<'_> {
-    fn context(&self, node: NodeId) -> OperatorContext<'_> {
-        let node = &self.shared.plan.nodes[node];
-        OperatorContext {
-            name: &node.name,
-            options: &node.options,
-            partitions: self.shared.plan.service.partitions,
-            ids: &self.shared.ids,
-        }
-    }
-
-    fn intake(&self, node: NodeId) -> Box<dyn Intake> {
-        let mut sinks = self.shared.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        sinks.get_mut(&node).expect("every sink is built before the instances").intake(self.index)
-    }
-
-    fn exit(&self, edge: &Edge) -> Box<dyn Intake> {
-        let entries = self.shared.plan.entries(edge.stage);
-        let entry =
-            entries.iter().position(|e| *e == edge.from).expect("an exit is an entry of its stage");
-        Box::new(Exit {
-            entry,
-            stage: (edge.kind == EdgeKind::Stage).then_some(edge.stage),
-            exits: self.exits.clone(),
-        })
-    }
-}
-
-/// The end of a wire that re-enters here (no stage) or in another stage.
-struct Exit {
-    entry: usize,
-    stage: Option<Stage>,
-    exits: Exits,
-}
-
-impl Intake for Exit {
-    fn on_batch(&mut self, _now: Time, _port: usize, records: &mut Vec<Record>) {
-        let batch =
-            Batch { entry: Some(self.entry), records: std::mem::take(records), applied: None };
-        match self.stage {
-            Some(stage) => self.exits.stages.borrow_mut().push_back((stage, batch)),
-            None => self.exits.feedback.borrow_mut().push(batch),
-        }
-    }
 }

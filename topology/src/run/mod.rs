@@ -4,6 +4,7 @@ mod credit;
 mod injector;
 mod instance;
 mod lanes;
+mod parts;
 mod recovery;
 
 use std::collections::HashMap;

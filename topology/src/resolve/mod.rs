@@ -1,5 +1,8 @@
 //! Names to nodes: tables, kinds, options and inputs. A `Resolved` graph holds no bad name.
 
+mod tables;
+mod wires;
+
 use std::collections::HashMap;
 
 use imflow_kind::{Family, Kind, Options, Port};
@@ -78,14 +81,16 @@ pub(crate) fn resolve(
     registry: &Registry,
     diagnostics: &mut Diagnostics,
 ) -> Resolved {
-    let mut service = default_service();
+    let mut service = tables::default_service();
     let mut listeners = Vec::new();
     let mut declared = Vec::new();
     for (key, item) in document {
         match (key.name.as_str(), table(key, item, diagnostics)) {
             (_, None) => {}
-            ("service", Some(entries)) => read_service(entries, &mut service, diagnostics),
-            ("listeners", Some(entries)) => read_listeners(entries, &mut listeners, diagnostics),
+            ("service", Some(entries)) => tables::read_service(entries, &mut service, diagnostics),
+            ("listeners", Some(entries)) => {
+                tables::read_listeners(entries, &mut listeners, diagnostics)
+            }
             (name, Some(entries)) => match FAMILIES.iter().find(|(family, _)| *family == name) {
                 Some((_, family)) => {
                     declare(*family, entries, registry, &mut declared, diagnostics)
@@ -107,7 +112,8 @@ pub(crate) fn resolve(
         }
     }
     let names = index_names(&declared, diagnostics);
-    let wires: Vec<_> = declared.iter().map(|d| wire(d, &declared, &names, diagnostics)).collect();
+    let wires: Vec<_> =
+        declared.iter().map(|d| wires::wire(d, &declared, &names, diagnostics)).collect();
     let nodes = declared.into_iter().zip(wires);
     let nodes =
         nodes.map(|(declared, (inputs, given))| Node { inputs, given, ..declared.node }).collect();
@@ -126,96 +132,6 @@ fn table<'a>(key: &Key, item: &'a Item, diagnostics: &mut Diagnostics) -> Option
                 format!("expected a table, found {}", other.type_name()),
             );
             None
-        }
-    }
-}
-
-fn default_service() -> Service {
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    Service {
-        data: "./data".to_owned(),
-        node: "node-1".to_owned(),
-        partitions: 64,
-        workers: (cores / 2).max(1),
-    }
-}
-
-fn read_service(entries: &Document, service: &mut Service, diagnostics: &mut Diagnostics) {
-    for (key, item) in entries {
-        let wrong = |diagnostics: &mut Diagnostics, expected: &str| {
-            let found = format!("expected {expected}, found {}", item.value.type_name());
-            diagnostics.error(
-                "E009",
-                &item.span,
-                format!("`service.{}` cannot take this value", key.name),
-                found,
-            );
-        };
-        match (key.name.as_str(), &item.value) {
-            ("data", Tree::Text(text)) if !text.is_empty() => service.data.clone_from(text),
-            ("data", _) => wrong(diagnostics, "the path of a folder"),
-            ("node", Tree::Text(text)) if imflow_proto::id::is_valid(text) => {
-                service.node.clone_from(text)
-            }
-            ("node", _) => wrong(diagnostics, "a name of 1 to 64 bytes without white space"),
-            ("partitions", Tree::Integer(n @ 1..=4096)) => service.partitions = *n as u32,
-            ("partitions", _) => wrong(diagnostics, "an integer from 1 to 4096"),
-            ("workers", Tree::Integer(n @ 1..=64)) => service.workers = *n as usize,
-            ("workers", _) => wrong(diagnostics, "an integer from 1 to 64"),
-            (name, _) => unknown_key(
-                key,
-                name,
-                &["data", "node", "partitions", "workers"],
-                "`[service]`",
-                diagnostics,
-            ),
-        }
-    }
-}
-
-fn read_listeners(
-    entries: &Document,
-    listeners: &mut Vec<Listener>,
-    diagnostics: &mut Diagnostics,
-) {
-    for (key, item) in entries {
-        let Some(entries) = table(key, item, diagnostics) else { continue };
-        let mut address = None;
-        for (option, item) in entries {
-            match (option.name.as_str(), &item.value) {
-                ("address", Tree::Text(text)) => match text.parse() {
-                    Ok(parsed) => address = Some((parsed, item.span.clone())),
-                    Err(_) => {
-                        let message = format!("`{text}` is not an address");
-                        diagnostics
-                            .error("E009", &item.span, message, "expected IP:PORT")
-                            .help("for example \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all interfaces");
-                        address = Some((([127, 0, 0, 1], 0).into(), item.span.clone()));
-                    }
-                },
-                ("address", other) => {
-                    let found = format!("expected a text, found {}", other.type_name());
-                    diagnostics.error(
-                        "E007",
-                        &item.span,
-                        "`address` is not a text".to_owned(),
-                        found,
-                    );
-                }
-                (name, _) => unknown_key(option, name, &["address"], "a listener", diagnostics),
-            }
-        }
-        match address {
-            Some((address, span)) => {
-                listeners.push(Listener { name: key.name.clone(), address, span })
-            }
-            None => missing(
-                &key.span,
-                &format!("listener `{}`", key.name),
-                "address",
-                "\"127.0.0.1:8080\"",
-                diagnostics,
-            ),
         }
     }
 }
@@ -413,120 +329,4 @@ fn index_names(declared: &[Declared], diagnostics: &mut Diagnostics) -> HashMap<
         }
     }
     names
-}
-
-fn wire(
-    declared: &Declared,
-    all: &[Declared],
-    names: &HashMap<String, NodeId>,
-    diagnostics: &mut Diagnostics,
-) -> (Vec<Vec<Wire>>, Vec<bool>) {
-    let ports = declared.node.kind.description.inputs;
-    let (mut wires, mut given) = (vec![Vec::new(); ports.len()], vec![false; ports.len()]);
-    let Some(item) = &declared.inputs else { return (wires, given) };
-    match &item.value {
-        Tree::Table(entries) => {
-            for (key, item) in entries {
-                match ports.iter().position(|port| port.name == key.name) {
-                    Some(port) => {
-                        wires[port] = wire_list(item, all, names, diagnostics);
-                        given[port] = !matches!(&item.value, Tree::List(items) if items.is_empty());
-                    }
-                    None => {
-                        let help = did_you_mean(&key.name, ports.iter().map(|p| p.name));
-                        let help = help.unwrap_or_else(|| {
-                            format!("its input ports are {}", quoted(ports.iter().map(|p| p.name)))
-                        });
-                        let message =
-                            format!("`{}` has no input port `{}`", declared.node.name, key.name);
-                        diagnostics.error("E006", &key.span, message, "no such port").help(help);
-                    }
-                }
-            }
-        }
-        value => {
-            wires[0] = wire_list(item, all, names, diagnostics);
-            given[0] = !matches!(value, Tree::List(items) if items.is_empty());
-        }
-    }
-    (wires, given)
-}
-
-fn wire_list(
-    item: &Item,
-    all: &[Declared],
-    names: &HashMap<String, NodeId>,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Wire> {
-    match &item.value {
-        Tree::Text(text) => {
-            wire_one(text, &item.span, all, names, diagnostics).into_iter().collect()
-        }
-        Tree::List(items) => items
-            .iter()
-            .filter_map(|item| match &item.value {
-                Tree::Text(text) => wire_one(text, &item.span, all, names, diagnostics),
-                other => {
-                    let found =
-                        format!("expected \"NAME\" or \"NAME.PORT\", found {}", other.type_name());
-                    diagnostics.error("E007", &item.span, "an input is a text".to_owned(), found);
-                    None
-                }
-            })
-            .collect(),
-        other => {
-            let found = format!("expected a list of inputs, found {}", other.type_name());
-            diagnostics.error("E007", &item.span, "`inputs` is not a list".to_owned(), found);
-            Vec::new()
-        }
-    }
-}
-
-fn wire_one(
-    text: &str,
-    span: &Span,
-    all: &[Declared],
-    names: &HashMap<String, NodeId>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Wire> {
-    let (name, port) = match text.split_once('.') {
-        Some((name, port)) => (name, Some(port)),
-        None => (text, None),
-    };
-    let Some(&id) = names.get(name) else {
-        let help = did_you_mean(name, names.keys().map(String::as_str));
-        diagnostics
-            .error(
-                "E005",
-                span,
-                format!("unknown input `{text}`: no node is named `{name}`"),
-                "no such node",
-            )
-            .help_if(help);
-        return None;
-    };
-    let outputs = all[id].node.outputs();
-    let index = match port {
-        None => (!outputs.is_empty()).then_some(0),
-        Some(port) => outputs.iter().position(|p| p.name == port),
-    };
-    if index.is_none() {
-        let help = port.and_then(|port| did_you_mean(port, outputs.iter().map(|p| p.name)));
-        let help = help.unwrap_or_else(|| {
-            format!("its output ports are {}", quoted(outputs.iter().map(|p| p.name)))
-        });
-        diagnostics
-            .error(
-                "E006",
-                span,
-                format!(
-                    "`{text}`: `{name}` has no {}",
-                    port.map_or("output".to_owned(), |p| format!("output port `{p}`"))
-                ),
-                "no such port",
-            )
-            .also(&all[id].node.span, format!("`{name}` is defined here"))
-            .help(help);
-    }
-    index.map(|port| Wire { from: (id, port), span: span.clone() })
 }

@@ -1,0 +1,123 @@
+//! The inputs of a node: `"NAME"` or `"NAME.PORT"` to the producer's output port.
+
+use std::collections::HashMap;
+
+use super::{Declared, NodeId, Wire};
+use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
+use crate::parse::{Item, Tree};
+
+pub(super) fn wire(
+    declared: &Declared,
+    all: &[Declared],
+    names: &HashMap<String, NodeId>,
+    diagnostics: &mut Diagnostics,
+) -> (Vec<Vec<Wire>>, Vec<bool>) {
+    let ports = declared.node.kind.description.inputs;
+    let (mut wires, mut given) = (vec![Vec::new(); ports.len()], vec![false; ports.len()]);
+    let Some(item) = &declared.inputs else { return (wires, given) };
+    match &item.value {
+        Tree::Table(entries) => {
+            for (key, item) in entries {
+                match ports.iter().position(|port| port.name == key.name) {
+                    Some(port) => {
+                        wires[port] = wire_list(item, all, names, diagnostics);
+                        given[port] = !matches!(&item.value, Tree::List(items) if items.is_empty());
+                    }
+                    None => {
+                        let help = did_you_mean(&key.name, ports.iter().map(|p| p.name));
+                        let help = help.unwrap_or_else(|| {
+                            format!("its input ports are {}", quoted(ports.iter().map(|p| p.name)))
+                        });
+                        let message =
+                            format!("`{}` has no input port `{}`", declared.node.name, key.name);
+                        diagnostics.error("E006", &key.span, message, "no such port").help(help);
+                    }
+                }
+            }
+        }
+        value => {
+            wires[0] = wire_list(item, all, names, diagnostics);
+            given[0] = !matches!(value, Tree::List(items) if items.is_empty());
+        }
+    }
+    (wires, given)
+}
+
+fn wire_list(
+    item: &Item,
+    all: &[Declared],
+    names: &HashMap<String, NodeId>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Wire> {
+    match &item.value {
+        Tree::Text(text) => {
+            wire_one(text, &item.span, all, names, diagnostics).into_iter().collect()
+        }
+        Tree::List(items) => items
+            .iter()
+            .filter_map(|item| match &item.value {
+                Tree::Text(text) => wire_one(text, &item.span, all, names, diagnostics),
+                other => {
+                    let found =
+                        format!("expected \"NAME\" or \"NAME.PORT\", found {}", other.type_name());
+                    diagnostics.error("E007", &item.span, "an input is a text".to_owned(), found);
+                    None
+                }
+            })
+            .collect(),
+        other => {
+            let found = format!("expected a list of inputs, found {}", other.type_name());
+            diagnostics.error("E007", &item.span, "`inputs` is not a list".to_owned(), found);
+            Vec::new()
+        }
+    }
+}
+
+fn wire_one(
+    text: &str,
+    span: &Span,
+    all: &[Declared],
+    names: &HashMap<String, NodeId>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Wire> {
+    let (name, port) = match text.split_once('.') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let Some(&id) = names.get(name) else {
+        let help = did_you_mean(name, names.keys().map(String::as_str));
+        diagnostics
+            .error(
+                "E005",
+                span,
+                format!("unknown input `{text}`: no node is named `{name}`"),
+                "no such node",
+            )
+            .help_if(help);
+        return None;
+    };
+    let outputs = all[id].node.outputs();
+    let index = match port {
+        None => (!outputs.is_empty()).then_some(0),
+        Some(port) => outputs.iter().position(|p| p.name == port),
+    };
+    if index.is_none() {
+        let help = port.and_then(|port| did_you_mean(port, outputs.iter().map(|p| p.name)));
+        let help = help.unwrap_or_else(|| {
+            format!("its output ports are {}", quoted(outputs.iter().map(|p| p.name)))
+        });
+        diagnostics
+            .error(
+                "E006",
+                span,
+                format!(
+                    "`{text}`: `{name}` has no {}",
+                    port.map_or("output".to_owned(), |p| format!("output port `{p}`"))
+                ),
+                "no such port",
+            )
+            .also(&all[id].node.span, format!("`{name}` is defined here"))
+            .help(help);
+    }
+    index.map(|port| Wire { from: (id, port), span: span.clone() })
+}
