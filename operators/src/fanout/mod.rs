@@ -1,0 +1,115 @@
+//! Says who gets what: each durable message and each notice, with the online members as one shared list.
+//!
+//! A message to 10,000 members is one record here; it is expanded where the connections are. Nothing leaves
+//! for a conversation of which nobody is online. Facts tell who was added or removed, grants who is reached;
+//! the grants of a fact may come before or after it inside an epoch, so they count from the next epoch
+//! on: a notice is always made from the membership before its fact.
+
+mod notices;
+mod rooms;
+
+use std::sync::Arc;
+
+use imflow_kind::{
+    Description, Family, Key, Limit, Operator, OperatorContext, Out, Port, StartError, State, Time,
+};
+use imflow_proto::record::{Committed, Delivery, Event, FanoutStats, GrantChange};
+use imflow_proto::{Record, RecordType};
+
+use rooms::Rooms;
+
+/// `messages: Committed`, `facts: Fact`, `grants: Grant`, `online: Online` → `deliveries: Delivery`,
+/// `stats: FanoutStats`
+///
+/// Errors: none. Source: SPEC M10.
+pub const DESCRIPTION: Description = Description {
+    name: "fanout",
+    family: Family::Operator,
+    summary: "says which online members get a message or a notice",
+    doc: "Pairs each durable message with the online members of its conversation, except the session that sent it; \
+          the banned are left out. Changes of conversations are told to their members, in conversations of more than \
+          1,000 members only to those affected.",
+    key: Key::Conversation,
+    state: State::Log,
+    inputs: &[
+        Port::of("messages", &[RecordType::Committed], "durable messages"),
+        Port::of("facts", &[RecordType::Fact], "durable facts, for notices").optional(),
+        Port::of("grants", &[RecordType::Grant], "effective grants, as they change"),
+        Port::of("online", &[RecordType::Online], "users that came online or went offline"),
+    ],
+    outputs: &[
+        Port::of("deliveries", &[RecordType::Delivery], "events and the users that get them"),
+        Port::of("stats", &[RecordType::FanoutStats], "one record a message: recipients and bytes"),
+    ],
+    options: &[],
+    provides: &[],
+    limits: &[Limit {
+        what: "members and lists",
+        bound: "grants, users online",
+        policy: "one shared list a conversation",
+    }],
+};
+
+const GRANTS: usize = 2;
+const DELIVERIES: usize = 0;
+const STATS: usize = 1;
+
+#[derive(Default)]
+pub(crate) struct Fanout {
+    rooms: Rooms,
+    /// Grants whose epoch may still bring their fact.
+    arriving: Vec<(Time, Arc<GrantChange>)>,
+}
+
+pub(crate) fn build(_context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError> {
+    Ok(Box::new(Fanout::default()))
+}
+
+impl Operator for Fanout {
+    fn on_batch(&mut self, now: Time, port: usize, records: &mut Vec<Record>, out: &mut Out) {
+        self.settle(now);
+        for record in records.drain(..) {
+            match record {
+                Record::Committed(committed) => self.message(&committed, out),
+                Record::Fact(committed) => {
+                    let deliver =
+                        |delivery| out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
+                    notices::of_fact(&mut self.rooms, &committed.fact, deliver);
+                }
+                Record::Grant(change) if port == GRANTS => self.arriving.push((now, change)),
+                Record::Online(change) => self.rooms.set_online(&change.user_id, change.online),
+                record => crate::misrouted("fanout", &record),
+            }
+        }
+    }
+}
+
+impl Fanout {
+    /// Lets the grants of earlier epochs count, in their order.
+    fn settle(&mut self, now: Time) {
+        if self.arriving.first().is_some_and(|(time, _)| *time < now) {
+            for (_, change) in self.arriving.extract_if(.., |(time, _)| *time < now) {
+                self.rooms.apply(&change);
+            }
+        }
+    }
+
+    fn message(&mut self, committed: &Committed, out: &mut Out) {
+        let message = &committed.message;
+        let Some((room, to)) = self.rooms.audience(&message.conversation_id) else { return };
+        let stats = FanoutStats {
+            conversation_type: room.kind,
+            recipients: to.len() as u32,
+            bytes: (message.text.len() + message.payload.len()) as u32,
+        };
+        out.send(STATS, Record::FanoutStats(stats));
+        if !to.is_empty() {
+            let except = committed.session.as_ref().map_or(0, |session| session.number);
+            let delivery = Delivery { event: Event::Message(Arc::clone(message)), to, except };
+            out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

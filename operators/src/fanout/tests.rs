@@ -1,0 +1,207 @@
+use imflow_kind::testing::{Driver, drive};
+use imflow_proto::log::{ConversationCreated, MembersChanged, fact};
+use imflow_proto::record::{Grant, OnlineChange};
+use imflow_proto::wire::{ConversationChange, ConversationType, Role};
+
+use super::*;
+use crate::testing::{Dice, Sender, committed, conversation, fact, grant, member};
+
+const TRIO: [(&str, Role); 3] =
+    [("alice", Role::Owner), ("bob", Role::Member), ("carol", Role::Member)];
+
+fn fanout(online: &[&str]) -> Driver<Fanout> {
+    let mut driver = drive(Fanout::default(), &DESCRIPTION);
+    driver.send("grants", conversation("c1", ConversationType::Group, &TRIO));
+    for user in online {
+        flip(&mut driver, user, true);
+    }
+    driver
+}
+
+fn flip(driver: &mut Driver<Fanout>, user: &str, online: bool) {
+    driver.send("online", [Record::Online(OnlineChange { user_id: user.into(), online })]);
+}
+
+fn deliveries(driver: &mut Driver<Fanout>) -> Vec<Arc<Delivery>> {
+    let delivery = |record| match record {
+        Record::Delivery(delivery) => delivery,
+        other => panic!("{other:?}"),
+    };
+    driver.take("deliveries").into_iter().map(delivery).collect()
+}
+
+fn users(delivery: &Delivery) -> Vec<&str> {
+    let mut users: Vec<&str> = delivery.to.iter().map(|user| &**user).collect();
+    users.sort_unstable();
+    users
+}
+
+fn say(driver: &mut Driver<Fanout>) -> Vec<Arc<Delivery>> {
+    driver.send("messages", [Record::Committed(committed("c1", "alice", "x", "hello", 1))]);
+    deliveries(driver)
+}
+
+#[test]
+fn a_message_goes_to_the_online_members_but_not_to_the_banned() {
+    let mut driver = fanout(&["alice", "bob", "erin"]);
+    assert_eq!(users(&say(&mut driver)[0]), ["alice", "bob"]);
+    flip(&mut driver, "carol", true);
+    flip(&mut driver, "alice", false);
+    assert_eq!(users(&say(&mut driver)[0]), ["bob", "carol"]);
+    let banned = Some(Grant { role: Role::Member, muted_until: 0, banned: true });
+    driver.send("grants", [grant("c1", "bob", banned), grant("c1", "carol", None)]);
+    assert!(say(&mut driver).is_empty(), "nobody is online who may get it");
+    assert_eq!(driver.take("stats").len(), 3);
+}
+
+#[test]
+fn the_list_is_shared_and_the_sending_session_is_left_out() {
+    let mut driver = fanout(&["alice", "bob"]);
+    let mut own = Arc::unwrap_or_clone(committed("c1", "alice", "x", "hello", 1));
+    own.session = Some(Sender::new("alice", "phone").session);
+    driver.send("messages", [Record::Committed(Arc::new(own))]);
+    let (first, second) = (deliveries(&mut driver), say(&mut driver));
+    assert!(Arc::ptr_eq(&first[0].to, &second[0].to));
+    assert_eq!((first[0].except, second[0].except), (7, 0));
+    let Record::FanoutStats(stats) = driver.take("stats").remove(0) else { panic!("not stats") };
+    assert_eq!(
+        (stats.conversation_type, stats.recipients, stats.bytes),
+        (ConversationType::Group, 2, 5)
+    );
+}
+
+#[test]
+fn a_change_is_told_to_members_whether_grants_come_first_or_last() {
+    let roles = [member("bob", Role::Admin), member("erin", Role::Member)];
+    let change = MembersChanged { set: roles.into(), removed: vec!["carol".into()] };
+    let standing = |role| Some(Grant { role, muted_until: 0, banned: false });
+    let grants = || {
+        vec![
+            grant("c1", "bob", standing(Role::Admin)),
+            grant("c1", "carol", None),
+            grant("c1", "erin", standing(Role::Member)),
+        ]
+    };
+    let all = || ["alice", "bob", "erin"].map(String::from).to_vec();
+    let expected = [
+        (ConversationChange::RoleChanged, "bob".into(), all()),
+        (ConversationChange::MemberAdded, "erin".into(), all()),
+        (ConversationChange::MemberRemoved, "carol".into(), all()),
+        (ConversationChange::MemberRemoved, "carol".into(), vec!["carol".into()]),
+    ];
+    for grants_first in [false, true] {
+        let mut driver = fanout(&["alice", "bob", "carol", "erin"]);
+        let (now, mut out) = (driver.now().next(0), Out::new(2));
+        let mut batches =
+            [(1, vec![fact("c1", fact::Change::Members(change.clone()))]), (GRANTS, grants())];
+        if grants_first {
+            batches.reverse();
+        }
+        for (port, mut batch) in batches {
+            driver.operator.on_batch(now, port, &mut batch, &mut out);
+        }
+        assert_eq!(named(out.port(DELIVERIES)), expected, "grants first: {grants_first}");
+        driver.pass(1);
+        assert_eq!(users(&say(&mut driver)[0]), ["alice", "bob", "erin"]);
+    }
+}
+
+/// Change, user and recipients of each notice.
+fn named(records: &[Record]) -> Vec<(ConversationChange, String, Vec<String>)> {
+    let notice = |record: &Record| match record {
+        Record::Delivery(delivery) => match &delivery.event {
+            Event::ConversationChanged(notice) => (
+                notice.change(),
+                notice.user_id.clone(),
+                users(delivery).into_iter().map(String::from).collect(),
+            ),
+            Event::Message(message) => panic!("{message:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    records.iter().map(notice).collect()
+}
+
+#[test]
+fn a_new_conversation_is_told_once_and_nobody_when_all_are_offline() {
+    let created = |members: &[(&str, Role)]| {
+        let members = members.iter().map(|(user, role)| member(user, *role)).collect();
+        fact::Change::Created(ConversationCreated {
+            r#type: ConversationType::Group.into(),
+            name: "team".into(),
+            members,
+        })
+    };
+    let mut driver = fanout(&["alice", "bob"]);
+    driver
+        .send("facts", [fact("c2", created(&TRIO)), fact("c3", created(&[("zoe", Role::Owner)]))]);
+    assert_eq!(
+        named(&driver.take("deliveries")),
+        [(ConversationChange::Created, String::new(), vec!["alice".into(), "bob".into()])]
+    );
+}
+
+#[test]
+fn a_large_conversation_tells_only_those_affected() {
+    let mut driver = fanout(&["alice", "bob", "erin"]);
+    let standing = Some(Grant { role: Role::Member, muted_until: 0, banned: false });
+    driver.send("grants", (0..1_000).map(|n| grant("c1", &format!("u{n}"), standing)));
+    let change =
+        MembersChanged { set: vec![member("erin", Role::Member)], removed: vec!["bob".into()] };
+    driver.send("facts", [fact("c1", fact::Change::Members(change))]);
+    let expected = [
+        (ConversationChange::MemberAdded, "erin".into(), vec!["erin".into()]),
+        (ConversationChange::MemberRemoved, "bob".into(), vec!["bob".into()]),
+    ];
+    assert_eq!(named(&driver.take("deliveries")), expected);
+}
+
+#[test]
+fn lists_equal_a_naive_model_and_idle_users_are_forgotten() {
+    for seed in 0..30 {
+        let (mut dice, mut rooms) = (Dice(seed), Rooms::default());
+        let mut members = std::collections::BTreeSet::new();
+        let mut online = std::collections::BTreeSet::new();
+        for _ in 0..400 {
+            let (user, room) = (dice.below(8), dice.below(3));
+            let (id, conversation): (Arc<str>, Arc<str>) =
+                (format!("u{user}").into(), format!("c{room}").into());
+            if dice.below(2) == 0 {
+                let on = dice.below(2) == 0;
+                rooms.set_online(&id, on);
+                if on {
+                    online.insert(user)
+                } else {
+                    online.remove(&user)
+                };
+            } else {
+                let standing = (dice.below(2) == 0).then_some(Grant {
+                    role: Role::Member,
+                    muted_until: 0,
+                    banned: false,
+                });
+                if standing.is_some() {
+                    members.insert((room, user))
+                } else {
+                    members.remove(&(room, user))
+                };
+                let Record::Grant(change) = grant(&conversation, &id, standing) else {
+                    unreachable!()
+                };
+                rooms.apply(&change);
+            }
+            for room in 0..3 {
+                let found = rooms.audience(&format!("c{room}")).map_or_else(Vec::new, |(_, to)| {
+                    let mut to: Vec<_> = to.iter().map(|user| user.to_string()).collect();
+                    to.sort_unstable();
+                    to
+                });
+                let expected: Vec<_> = (0..8)
+                    .filter(|user| members.contains(&(room, *user)) && online.contains(user))
+                    .map(|user| format!("u{user}"))
+                    .collect();
+                assert_eq!(found, expected, "seed {seed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Decides who may speak and who may change what.
+//!
+//! Messages are checked against the map of effective grants ([`standing`]); commands are ruled on
+//! ([`rules`]) one at a time in a conversation: the next one waits until the grants that the present one's
+//! fact brings have come back, so that each fact follows from all earlier ones. A later grant never
+//! re-emits an earlier message. What facts add up to is for `grants`, making them durable for the log.
+
+mod rules;
+mod standing;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use imflow_kind::{
+    Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port,
+    StartError, State, Time,
+};
+use imflow_proto::log::Fact;
+use imflow_proto::record::{Change, Command, GrantChange, Refused, Rejection, Submission};
+use imflow_proto::wire::{Error, ErrorCode, Role};
+use imflow_proto::{Record, RecordType};
+use rapidhash::RapidHashMap;
+
+use rules::{Bounds, Case, Ruling};
+use standing::Standing;
+
+/// `messages: Submission`, `commands: Command`, `grants: Grant` → `allowed: Submission`, `facts: Change`,
+/// `denied: Rejection`
+///
+/// Errors: UNKNOWN_CONVERSATION, NOT_A_MEMBER, MUTED, BANNED, FORBIDDEN, CONFLICT, INVALID, TOO_LARGE, BUSY.
+/// Source: SPEC A1.
+pub const DESCRIPTION: Description = Description {
+    name: "permission",
+    family: Family::Operator,
+    summary: "decides who may speak, and which commands become facts",
+    doc: "A message passes when its conversation exists and its sender is a member, not muted and not banned; the \
+          control API's bots need no membership. A command (create, change members, mute, ban) becomes a fact when \
+          the caller's role allows it; a command that changes nothing is answered at once. Only the OWNER (or the \
+          control API) gives the roles ADMIN and OWNER or changes the standing of those who have them; anybody may \
+          leave; the members of a one-to-one conversation are fixed.",
+    key: Key::Conversation,
+    state: State::Log,
+    inputs: &[
+        Port::of("messages", &[RecordType::Submission], "messages to be checked"),
+        Port::of("commands", &[RecordType::Command], "wishes to change facts").optional(),
+        Port::of("grants", &[RecordType::Grant], "effective grants, as they change"),
+    ],
+    outputs: &[
+        Port::of("allowed", &[RecordType::Submission], "messages that may be stored"),
+        Port::of("facts", &[RecordType::Change], "facts that were decided, for the log"),
+        Port::of("denied", &[RecordType::Rejection], "refused messages and commands"),
+    ],
+    options: &[
+        Opt::new(
+            "max_members",
+            OptType::Integer(2, 1_000_000),
+            "100000",
+            "members of one conversation",
+        ),
+        Opt::new(
+            "max_change",
+            OptType::Integer(1, 100_000),
+            "1000",
+            "members that one command changes",
+        ),
+    ],
+    provides: &[],
+    limits: &[
+        Limit {
+            what: "grants",
+            bound: "the facts",
+            policy: "bounded by `max_members` and what the log holds",
+        },
+        Limit {
+            what: "commands waiting in a conversation",
+            bound: "credit, 1,024",
+            policy: "BUSY",
+        },
+    ],
+};
+
+const MESSAGES: usize = 0;
+const ALLOWED: usize = 0;
+const FACTS: usize = 1;
+const DENIED: usize = 2;
+/// Commands of one conversation that wait for the one in flight.
+const MAX_WAITING: usize = 1_024;
+
+pub(crate) struct Permission {
+    bounds: Bounds,
+    standing: Standing,
+    /// Conversations with a fact on its way to the log and back.
+    in_flight: RapidHashMap<Box<str>, InFlight>,
+}
+
+struct InFlight {
+    /// Grant changes still to come.
+    awaited: usize,
+    waiting: VecDeque<Arc<Command>>,
+}
+
+pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError> {
+    let bounds = Bounds {
+        max_members: context.options.integer("max_members") as usize,
+        max_change: context.options.integer("max_change") as usize,
+    };
+    Ok(Box::new(Permission::new(bounds)))
+}
+
+impl Operator for Permission {
+    fn on_batch(&mut self, now: Time, port: usize, records: &mut Vec<Record>, out: &mut Out) {
+        let now_ms = now.ms() as i64;
+        if port == MESSAGES {
+            out.port(ALLOWED).reserve(records.len());
+        }
+        for record in records.drain(..) {
+            match record {
+                Record::Submission(submission) => match self.check(&submission, now_ms) {
+                    Ok(()) => out.send(ALLOWED, Record::Submission(submission)),
+                    Err(error) => deny(out, Refused::Submission(submission), error),
+                },
+                Record::Command(command) => self.arrive(command, now_ms, out),
+                Record::Grant(change) => self.learn(&change, now_ms, out),
+                record => crate::misrouted("permission", &record),
+            }
+        }
+    }
+}
+
+impl Permission {
+    fn new(bounds: Bounds) -> Self {
+        Self { bounds, standing: Standing::default(), in_flight: RapidHashMap::default() }
+    }
+
+    /// Whether a message may be stored.
+    #[inline]
+    fn check(&self, submission: &Submission, now_ms: i64) -> Result<(), Error> {
+        let session = &*submission.session;
+        let Some(conversation) = self.standing.conversation(&submission.send.conversation_id)
+        else {
+            return Err(rules::unknown(&submission.send.conversation_id));
+        };
+        if session.scopes.admin {
+            return Ok(());
+        }
+        match self.standing.grant(conversation, &session.user_id) {
+            Some(grant) if grant.banned => Err(Error::of(
+                ErrorCode::Banned,
+                "you are banned from this conversation; ask its owner",
+            )),
+            Some(grant) if grant.role != Role::Unspecified => match grant.muted_until > now_ms {
+                true => Err(muted(grant.muted_until, now_ms)),
+                false if session.scopes.send => Ok(()),
+                false => Err(Error::of(
+                    ErrorCode::Forbidden,
+                    "the token lacks the scope `send`; connect with one that has it",
+                )),
+            },
+            _ => Err(Error::of(
+                ErrorCode::NotAMember,
+                "you are no member of this conversation; ask a member with the role ADMIN or OWNER to add you",
+            )),
+        }
+    }
+
+    /// A command comes in: behind the fact in flight if there is one, else it is ruled on.
+    fn arrive(&mut self, command: Arc<Command>, now_ms: i64, out: &mut Out) {
+        match self.in_flight.get_mut(&*command.conversation_id) {
+            Some(busy) if busy.waiting.len() >= MAX_WAITING => {
+                let sentence =
+                    "too many changes of this conversation are under way; send again in a moment";
+                deny(
+                    out,
+                    Refused::Command(command),
+                    Error::of(ErrorCode::Busy, sentence).retry_after(1_000),
+                );
+            }
+            Some(busy) => busy.waiting.push_back(command),
+            None => {
+                let conversation = command.conversation_id.clone();
+                if let Some(awaited) = self.decide(command, now_ms, out) {
+                    self.in_flight.insert(
+                        conversation.into(),
+                        InFlight { awaited, waiting: VecDeque::new() },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Rules on a command; gives the number of grant changes to wait for, if it became a fact.
+    fn decide(&self, command: Arc<Command>, now_ms: i64, out: &mut Out) -> Option<usize> {
+        let case =
+            Case { command: &command, standing: &self.standing, bounds: self.bounds, now_ms };
+        match case.rule() {
+            Err(error) => deny(out, Refused::Command(command), error),
+            Ok(Ruling::Settled(answer)) => {
+                command.ticket.answer(answer);
+            }
+            Ok(Ruling::Changes { change, answer, deltas }) => {
+                let fact = Fact {
+                    conversation_id: command.conversation_id.clone(),
+                    at: now_ms,
+                    by: command.session.user_id.as_ref().into(),
+                    change: Some(change),
+                };
+                let change =
+                    Change { ticket: command.ticket.clone(), fact: Arc::new(fact), answer };
+                out.send(FACTS, Record::Change(Arc::new(change)));
+                return Some(deltas);
+            }
+        }
+        None
+    }
+
+    /// A grant has changed: when it was the last one awaited, the conversation's next command is due.
+    fn learn(&mut self, change: &GrantChange, now_ms: i64, out: &mut Out) {
+        self.standing.apply(change);
+        let Some(busy) = self.in_flight.get_mut(&*change.conversation_id) else { return };
+        busy.awaited = busy.awaited.saturating_sub(1);
+        if busy.awaited > 0 {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut busy.waiting);
+        while let Some(command) = waiting.pop_front() {
+            // Whoever has met TIMEOUT believes that nothing was done, so nothing is.
+            if command.ticket.is_answered() {
+                continue;
+            }
+            if let Some(awaited) = self.decide(command, now_ms, out) {
+                self.in_flight
+                    .insert((&*change.conversation_id).into(), InFlight { awaited, waiting });
+                return;
+            }
+        }
+        self.in_flight.remove(&*change.conversation_id);
+    }
+}
+
+fn muted(until: i64, now_ms: i64) -> Error {
+    let sentence = format!(
+        "you are muted in this conversation until {until} (ms since 1970); send again after that"
+    );
+    Error::of(ErrorCode::Muted, sentence).retry_after((until - now_ms) as u64)
+}
+
+fn deny(out: &mut Out, refused: Refused, error: Error) {
+    out.send(DENIED, Record::Rejection(Arc::new(Rejection { refused, error })));
+}
+
+#[cfg(test)]
+mod tests;
