@@ -1,1 +1,110 @@
-fn main(){}
+//! The command line of imflow, and the assembly of its kinds.
+
+mod assembly;
+mod client;
+mod commands;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use commands::{chat, check, graph, list, run, token};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An instant-messaging core whose message path is a dataflow that you can read and edit.
+///
+/// Without a command, imflow reads ./dataflow.toml and serves it. Clients connect over WebSocket, send,
+/// get an ack once their message is on disk, and every member receives each message once and in order.
+#[derive(Parser)]
+#[command(version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  imflow                                     serve ./dataflow.toml
+  imflow chat --as alice                     talk, in another terminal
+  imflow check --config my.toml              find every mistake in a file
+  imflow --set listeners.main.address=127.0.0.1:9000
+
+Exit codes: 0 fine, 1 failed, 78 the configuration has mistakes.";
+
+/// Which topology, with which changes.
+#[derive(Args, Clone)]
+struct FileArgs {
+    /// The topology to read
+    #[arg(long, global = true, value_name = "FILE", default_value = "./dataflow.toml")]
+    config: String,
+    /// Replace a value of the file, checked as if it stood there; may be given several times
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the topology until SIGTERM or Ctrl-C (the default)
+    Run,
+    /// Find every mistake in the topology, without starting anything
+    Check,
+    /// Print a token for a client, or a key for the control API, and nothing else
+    Token(token::TokenArgs),
+    /// Talk in a conversation from this terminal
+    Chat(chat::ChatArgs),
+    /// List the kinds of sources, operators and sinks that this build holds
+    List(list::ListArgs),
+    /// Draw the topology as a Mermaid flowchart
+    Graph,
+}
+
+fn token(args: &token::TokenArgs, file: &FileArgs) -> Result<(), Failure> {
+    let plan = assembly::load(file)?;
+    token::token(args, Path::new(&plan.service.data)).map_err(Failure::Other)
+}
+
+fn chat(args: chat::ChatArgs, file: &FileArgs) -> Result<(), Failure> {
+    let plan = assembly::load(file)?;
+    let address = plan.listeners.first().map(|listener| listener.address);
+    let address = address.ok_or_else(|| Failure::Other("the topology has no listener to connect to".to_owned()))?;
+    let config = chat::ChatConfig { address: address.to_string(), data_dir: plan.service.data.into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::Other(format!("the I/O thread cannot be started: {e}")))?;
+    runtime.block_on(chat::chat(args, &config)).map_err(Failure::Other)
+}
+
+/// Why a command failed; decides the exit code.
+enum Failure {
+    /// The configuration has mistakes: 78, as sysexits.h has it.
+    Config(String),
+    Other(String),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let file = &cli.file;
+    let result = match cli.command.unwrap_or(Command::Run) {
+        Command::Run => run::run(file),
+        Command::Check => check::check(file),
+        Command::Token(args) => token(&args, file),
+        Command::Chat(args) => chat(args, file),
+        Command::List(args) => list::list(&args),
+        Command::Graph => graph::graph(file),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(report)) => {
+            eprintln!("{report}");
+            ExitCode::from(78)
+        }
+        Err(Failure::Other(report)) => {
+            eprintln!("imflow: {report}");
+            ExitCode::FAILURE
+        }
+    }
+}

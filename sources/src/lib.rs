@@ -1,0 +1,24 @@
+//! The source kinds: `websocket` (the gateway) and `control` (the HTTP API).
+//!
+//! Sources turn frames and requests into records, and records into frames and responses; what a
+//! record means is decided in the dataflow. Both stand on the routes of an [`HttpListener`], which
+//! the binary opens and offers under [`HttpListener::role`].
+
+pub mod auth;
+mod bearer;
+mod checks;
+mod control;
+mod listener;
+mod refusal;
+#[cfg(test)]
+mod testing;
+mod websocket;
+
+use imflow_kind::Kind;
+
+pub use listener::{HttpListener, PeerAddress};
+
+/// Every kind of this crate, for the registry.
+pub fn kinds() -> Vec<Kind> {
+    vec![websocket::kind(), control::kind()]
+}

@@ -249,6 +249,10 @@ impl<'a> Instance<'a> {
             worker.step();
             !self.rendered.is_done_before(self.now.0 + 1)
         } {}
+        if !self.exits.feedback.borrow().is_empty() {
+            // What comes back belongs to what caused it: told when that is done too.
+            return;
+        }
         for applied in self.applied.drain(..) {
             // Other stages may have been reached by what this epoch sent them: they tell in their turn.
             for stage in Stage::ALL

@@ -1,0 +1,219 @@
+//! Makes records durable in groups: the one writer of the log.
+//!
+//! A commit takes whatever waits (at most 1,000 records or the commit size): encode, one write, one
+//! sync, then completions. The next begins when that has returned, without a timer, so that groups
+//! grow with the load. A write or sync that fails ends the process: what the disk holds is unknown
+//! then, and only recovery can tell. Knows nothing of the index but its inbox, which is bounded; when
+//! it is full, commits wait.
+
+use std::sync::Arc;
+use std::vec;
+
+use imflow_proto::Record;
+use imflow_proto::record::{Change, Committed, CommittedFact, Lsn, Ordered};
+use imflow_proto::wire::{Error, ErrorCode};
+
+use super::completions::Completions;
+use super::frame::{self, FACT, HEADER, Header, MESSAGE, STARTS_COMMIT};
+use super::index::{Group, Indexed};
+use super::progress::Progress;
+use super::recover::Tail;
+use super::segments::{Place, Segments};
+use super::space::Space;
+use super::{LogError, segments};
+
+/// Records in one commit.
+const COMMIT_RECORDS: usize = 1_000;
+
+/// What the committer is sent.
+pub(crate) enum Inbox {
+    /// A batch of one worker.
+    Records(usize, Vec<Record>),
+    /// Commit what came before, then end.
+    Stop,
+}
+
+pub(crate) struct Committer {
+    inbox: flume::Receiver<Inbox>,
+    index: flume::Sender<Group>,
+    segments: Arc<Segments>,
+    space: Arc<Space>,
+    progress: Arc<Progress>,
+    completions: Completions,
+    tail: Tail,
+    /// The batch that the last commit did not finish.
+    begun: Option<(usize, vec::IntoIter<Record>)>,
+    stopped: bool,
+    /// Room for a header, then the frames of the commit.
+    buffer: Vec<u8>,
+    group: Vec<Waiting>,
+}
+
+/// A record of the commit and where its frame stands in the buffer.
+struct Waiting {
+    worker: usize,
+    offset: usize,
+    len: usize,
+    record: Encoded,
+}
+
+enum Encoded {
+    Message(Arc<Ordered>),
+    Fact(Arc<Change>),
+}
+
+impl Committer {
+    pub(crate) fn new(
+        inbox: flume::Receiver<Inbox>,
+        index: flume::Sender<Group>,
+        shared: (Arc<Segments>, Arc<Space>, Arc<Progress>),
+        completions: Completions,
+        tail: Tail,
+    ) -> Self {
+        let (segments, space, progress) = shared;
+        let group = Vec::with_capacity(COMMIT_RECORDS);
+        let (begun, stopped, buffer) = (None, false, vec![0; HEADER]);
+        Self { inbox, index, segments, space, progress, completions, tail, begun, stopped, buffer, group }
+    }
+
+    /// Commits until told to stop.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!("{error}; the process ends, because only a restart can tell what the disk holds");
+                    std::process::abort();
+                }
+            }
+        }
+    }
+
+    /// Waits for records and commits one group; `false`: told to stop, and nothing is left.
+    pub(crate) fn step(&mut self) -> Result<bool, LogError> {
+        self.collect();
+        if !self.group.is_empty() {
+            let (segment, start) = self.write()?;
+            self.publish(segment, start);
+        }
+        Ok(!self.stopped)
+    }
+
+    /// Fills the buffer with what waits; blocks only while there is nothing at all.
+    fn collect(&mut self) {
+        self.buffer.truncate(HEADER);
+        while self.group.len() < COMMIT_RECORDS && self.buffer.len() < self.space.sizes.commit as usize {
+            let Some((worker, records)) = &mut self.begun else {
+                let next = if self.group.is_empty() { self.inbox.recv().ok() } else { self.inbox.try_recv().ok() };
+                match next {
+                    Some(Inbox::Records(worker, records)) => self.begun = Some((worker, records.into_iter())),
+                    Some(Inbox::Stop) => return self.stopped = true,
+                    None if self.group.is_empty() => return self.stopped = true,
+                    None => return,
+                }
+                continue;
+            };
+            let worker = *worker;
+            match records.next() {
+                Some(record) => self.encode(worker, record),
+                None => self.begun = None,
+            }
+        }
+    }
+
+    fn encode(&mut self, worker: usize, record: Record) {
+        let offset = self.buffer.len();
+        let lsn = self.tail.next_lsn + self.group.len() as u64;
+        let first = if self.group.is_empty() { STARTS_COMMIT } else { 0 };
+        let (len, record) = match record {
+            Record::Ordered(ordered) => {
+                (frame::append(&mut self.buffer, lsn, MESSAGE | first, &*ordered.message), Encoded::Message(ordered))
+            }
+            Record::Change(change) => (frame::append(&mut self.buffer, lsn, FACT | first, &*change.fact), Encoded::Fact(change)),
+            other => return tracing::error!("the log was given a record of type {:?} and dropped it; the compiler should have refused the edge", other.record_type()),
+        };
+        if len > self.space.sizes.longest_record() {
+            self.buffer.truncate(offset);
+            return refuse(&record, len, self.space.sizes.longest_record());
+        }
+        self.group.push(Waiting { worker, offset, len, record });
+    }
+
+    /// Writes the group durably; gives its segment and the offset that the buffer's start stands for.
+    fn write(&mut self) -> Result<(u32, u64), LogError> {
+        let frames = (self.buffer.len() - HEADER) as u64;
+        if self.tail.end + frames > self.tail.file.size() {
+            self.roll();
+        }
+        let path = || segments::name(self.tail.segment);
+        // A fresh segment's header goes with its first commit, in the same write.
+        let fresh = self.tail.end == 0;
+        let (bytes, at) = if fresh { (&self.buffer[..], 0) } else { (&self.buffer[HEADER..], self.tail.end) };
+        self.tail.file.write_at(bytes, at).map_err(LogError::io("write to the log's segment", path()))?;
+        self.tail.file.sync().map_err(LogError::io("make durable the log's segment", path()))?;
+        let start = if fresh { 0 } else { self.tail.end - HEADER as u64 };
+        self.tail.end = start + self.buffer.len() as u64;
+        self.space.note_left(self.tail.file.size() - self.tail.end);
+        Ok((self.tail.segment, start))
+    }
+
+    /// Goes on in the next segment.
+    fn roll(&mut self) {
+        let (segment, file) = self.space.take();
+        let header = Header { segment, first_lsn: self.tail.next_lsn };
+        self.buffer[..HEADER].copy_from_slice(&header.to_bytes());
+        self.segments.begin(segment, header.first_lsn, Arc::clone(&file));
+        self.tail = Tail { segment, file, end: 0, next_lsn: self.tail.next_lsn };
+    }
+
+    /// Tells everyone that the group is durable: first the dataflow, then the index.
+    fn publish(&mut self, segment: u32, start: u64) {
+        let mut indexed = Vec::with_capacity(self.group.len());
+        let first = self.tail.next_lsn;
+        let last = first + self.group.len() as u64 - 1;
+        self.tail.next_lsn = last + 1;
+        self.progress.set_durable(last);
+        for (lsn, Waiting { worker, offset, len, record }) in (first..).zip(self.group.drain(..)) {
+            match record {
+                Encoded::Message(ordered) => {
+                    let committed = Arc::new(committed(lsn, ordered));
+                    self.completions.message(worker, Arc::clone(&committed));
+                    let place = Place { segment, offset: (start + offset as u64) as u32, len: len as u32 };
+                    indexed.push(Indexed::Message(committed, place));
+                }
+                Encoded::Fact(change) => {
+                    let fact = Arc::new(CommittedFact { lsn, fact: Arc::clone(&change.fact) });
+                    self.completions.fact(worker, Arc::clone(&fact), &change);
+                    indexed.push(Indexed::Fact(fact));
+                }
+            }
+        }
+        self.completions.flush();
+        // Closed only when the indexer has died, which has ended the process or is ending it.
+        let _ = self.index.send(Group { segment, last_lsn: last, records: indexed });
+    }
+}
+
+fn committed(lsn: Lsn, ordered: Arc<Ordered>) -> Committed {
+    match Arc::try_unwrap(ordered) {
+        Ok(Ordered { ticket, session, message }) => Committed { lsn, ticket: Some(ticket), session: Some(session), message },
+        Err(shared) => Committed {
+            lsn,
+            ticket: Some(shared.ticket.clone()),
+            session: Some(Arc::clone(&shared.session)),
+            message: Arc::clone(&shared.message),
+        },
+    }
+}
+
+/// Answers what no segment can hold; the limits of commands keep it from happening.
+fn refuse(record: &Encoded, len: usize, longest: usize) {
+    let text = format!("the record is {len} bytes long and the log takes at most {longest}; send less at once, or raise `segment` of the log");
+    tracing::error!("{text}");
+    let ticket = match record {
+        Encoded::Message(ordered) => &ordered.ticket,
+        Encoded::Fact(change) => &change.ticket,
+    };
+    ticket.refuse(Error::of(ErrorCode::TooLarge, text));
+}

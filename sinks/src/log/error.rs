@@ -1,0 +1,64 @@
+//! What can go wrong with the log, as sentences for the person who runs the service.
+
+use std::io;
+
+use imflow_kind::{StartError, StoreError};
+
+/// A failure of the log, its index or its snapshots.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The operating system refused; says what was tried and on which file.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        action: &'static str,
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    /// Bytes that were durable are no longer what was written.
+    #[error(
+        "`{path}` is damaged at byte {offset}: {found}; nothing was changed; restore this file from a backup, \
+         or move the data directory away to start empty"
+    )]
+    Damaged { path: String, offset: u64, found: String },
+    /// The data directory is of another make, or in use.
+    #[error("{0}")]
+    Refused(String),
+    /// The index failed. It holds nothing that the log does not.
+    #[error("the index failed: {0}; it can be rebuilt from the log: stop the service, delete the folder `index` of the data directory, start again")]
+    Index(#[from] fjall::Error),
+    /// The index has not caught up in time.
+    #[error("the index is at record {indexed} of {durable} and did not catch up within {waited_ms} ms")]
+    Behind { indexed: u64, durable: u64, waited_ms: u128 },
+}
+
+impl LogError {
+    /// Wraps an I/O error with what was tried and where.
+    pub(crate) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether the cause is that the disk is full.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let io = match self {
+            Self::Io { source, .. } => source,
+            Self::Index(fjall::Error::Io(source)) => source,
+            _ => return false,
+        };
+        matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<LogError> for StoreError {
+    fn from(error: LogError) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -1,0 +1,43 @@
+//! The few things that the log asks of a file system, so that the same code runs on a disk and in
+//! memory.
+//!
+//! One [`Files`] is one flat folder. What `create_zeroed` and `replace` have made survives a power cut
+//! once they return; what `write_at` has written does after `sync`.
+
+mod disk;
+mod memory;
+
+use std::io;
+use std::sync::Arc;
+
+pub(crate) use disk::{Disk, Lock};
+pub(crate) use memory::Memory;
+
+/// One flat folder of files.
+pub(crate) trait Files: Send + Sync {
+    /// How a file of this folder is named in messages.
+    fn path(&self, name: &str) -> String;
+    /// The names in the folder, sorted.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// A whole small file; `None` when it does not exist.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Writes a whole small file, durably: readers see the old bytes or the new ones.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Makes a file of so many zeros, durably. Nothing of it is left behind on failure.
+    fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Arc<dyn LogFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+}
+
+/// A file of fixed size.
+pub(crate) trait LogFile: Send + Sync {
+    fn size(&self) -> u64;
+    /// Fills the whole buffer.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all bytes, inside the file's size.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()>;
+}

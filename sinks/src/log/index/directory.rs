@@ -1,0 +1,259 @@
+//! Conversations, members, mutes and bans, as the facts so far add up.
+//!
+//! Rows of the table (ids hold no control characters, so `\0` separates them):
+//! ```text
+//! c conversation             -> ConversationInfo (without role and last_seq)
+//! m conversation \0 user     -> role            u user \0 conversation -> role
+//! t conversation \0 user     -> muted until     b conversation \0 user -> (banned)
+//! !facts -> lsn of the last fact in here        !applied -> last segment in the tables, its last lsn
+//! ```
+//! A fact and its LSN are written together, so that no fact counts twice.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use imflow_proto::log::fact::Change;
+use imflow_proto::log::{BanChanged, ConversationCreated, Fact, MembersChanged, MuteChanged};
+use imflow_proto::record::Lsn;
+use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Role};
+use prost::Message as _;
+
+use super::tables::{Put, Table, Tables, each_with_prefix};
+use crate::log::LogError;
+
+const FACTS: &[u8] = b"!facts";
+const APPLIED: &[u8] = b"!applied";
+
+pub(crate) struct Directory {
+    tables: Arc<dyn Tables>,
+}
+
+impl Directory {
+    pub(crate) fn new(tables: Arc<dyn Tables>) -> Self {
+        Self { tables }
+    }
+
+    /// Applies a durable fact, unless it is in already.
+    pub(crate) fn apply(&self, lsn: Lsn, fact: &Fact) -> Result<(), LogError> {
+        if lsn <= self.facts_lsn()? {
+            return Ok(());
+        }
+        let mut puts = vec![(FACTS.to_vec(), Some(lsn.to_le_bytes().to_vec()))];
+        let conversation = &fact.conversation_id;
+        match &fact.change {
+            Some(Change::Created(created)) => {
+                let info = ConversationInfo {
+                    conversation_id: conversation.clone(),
+                    r#type: created.r#type,
+                    name: created.name.clone(),
+                    created_at: fact.at,
+                    ..Default::default()
+                };
+                self.members_changed(info, &created.members, &[], &mut puts)?;
+            }
+            Some(Change::Members(MembersChanged { set, removed })) => {
+                if let Some(info) = self.info(conversation)? {
+                    self.members_changed(info, set, removed, &mut puts)?;
+                }
+            }
+            Some(Change::Mute(MuteChanged { user_id, until })) => {
+                let until = (*until != 0).then(|| until.to_le_bytes().to_vec());
+                puts.push((key(b't', conversation, user_id), until));
+            }
+            Some(Change::Ban(BanChanged { user_id, banned })) => {
+                puts.push((key(b'b', conversation, user_id), banned.then(Vec::new)));
+            }
+            None => {}
+        }
+        self.tables.write(puts)
+    }
+
+    /// A conversation as a user sees it, without its last seq.
+    pub(crate) fn conversation(&self, conversation_id: &str, user_id: &str) -> Result<Option<ConversationInfo>, LogError> {
+        let Some(mut info) = self.info(conversation_id)? else { return Ok(None) };
+        if self.tables.get(Table::Directory, &key(b'b', conversation_id, user_id))?.is_none() {
+            let role = self.tables.get(Table::Directory, &key(b'm', conversation_id, user_id))?;
+            info.role = role.map_or(0, |value| read_role(&value));
+        }
+        Ok(Some(info))
+    }
+
+    /// The conversations that a user is a member of and not banned from, by id.
+    pub(crate) fn conversations_of(&self, user_id: &str, after: &str, limit: usize) -> Result<ConversationList, LogError> {
+        let prefix = key(b'u', user_id, "");
+        let (mut items, mut more) = (Vec::new(), false);
+        let mut ids: Vec<String> = Vec::new();
+        let from = key(b'u', user_id, after);
+        self.tables.scan(Table::Directory, &from, &mut |row, _| {
+            let Some(id) = row.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
+            if !after.is_empty() && id == after.as_bytes() {
+                return ControlFlow::Continue(());
+            }
+            more = ids.len() == limit;
+            if more {
+                return ControlFlow::Break(());
+            }
+            ids.push(String::from_utf8_lossy(id).into_owned());
+            ControlFlow::Continue(())
+        })?;
+        for id in ids {
+            items.extend(self.conversation(&id, user_id)?.filter(|info| info.role() != Role::Unspecified));
+        }
+        Ok(ConversationList { items, more })
+    }
+
+    /// The members of a conversation, by user id.
+    pub(crate) fn members(&self, conversation_id: &str) -> Result<Vec<MemberInfo>, LogError> {
+        let rows = self.users(b'm', conversation_id)?;
+        Ok(rows.into_iter().map(|(user_id, value)| MemberInfo { user_id, role: read_role(&value) }).collect())
+    }
+
+    /// Facts that add up to this directory.
+    pub(crate) fn facts(&self, visit: &mut dyn FnMut(Fact)) -> Result<(), LogError> {
+        let mut infos = Vec::new();
+        each_with_prefix(&*self.tables, Table::Directory, b"c", &mut |_, value| {
+            infos.push(ConversationInfo::decode(value).unwrap_or_default());
+            ControlFlow::Continue(())
+        })?;
+        for info in infos {
+            let id = info.conversation_id;
+            let mut tell = |change| visit(Fact { conversation_id: id.clone(), at: info.created_at, by: String::new(), change: Some(change) });
+            tell(Change::Created(ConversationCreated { r#type: info.r#type, name: info.name.clone(), members: self.members(&id)? }));
+            for (user_id, until) in self.users(b't', &id)? {
+                tell(Change::Mute(MuteChanged { user_id, until: read_u64(&until) as i64 }));
+            }
+            for (user_id, _) in self.users(b'b', &id)? {
+                tell(Change::Ban(BanChanged { user_id, banned: true }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The LSN of the last fact that is in.
+    pub(crate) fn facts_lsn(&self) -> Result<Lsn, LogError> {
+        Ok(self.tables.get(Table::Directory, FACTS)?.map_or(0, |value| read_u64(&value)))
+    }
+
+    /// The last segment that the tables hold, and its last LSN; zeros when there is none.
+    pub(crate) fn applied(&self) -> Result<(u32, Lsn), LogError> {
+        let value = self.tables.get(Table::Directory, APPLIED)?;
+        Ok(value.filter(|value| value.len() == 16).map_or((0, 0), |value| (read_u64(&value[..8]) as u32, read_u64(&value[8..]))))
+    }
+
+    /// Notes that the tables hold this segment, durably.
+    pub(crate) fn set_applied(&self, segment: u32, last_lsn: Lsn) -> Result<(), LogError> {
+        let value = [u64::from(segment).to_le_bytes(), last_lsn.to_le_bytes()].concat();
+        self.tables.write(vec![(APPLIED.to_vec(), Some(value))])?;
+        self.tables.persist()
+    }
+
+    fn info(&self, conversation_id: &str) -> Result<Option<ConversationInfo>, LogError> {
+        let value = self.tables.get(Table::Directory, &conversation_key(conversation_id))?;
+        Ok(value.and_then(|value| ConversationInfo::decode(&value[..]).ok()))
+    }
+
+    fn members_changed(&self, mut info: ConversationInfo, set: &[MemberInfo], removed: &[String], puts: &mut Vec<Put>) -> Result<(), LogError> {
+        let id = info.conversation_id.clone();
+        let set = set.iter().map(|member| (&*member.user_id, Some(member.role)));
+        let changes: BTreeMap<&str, Option<i32>> = set.chain(removed.iter().map(|user| (&**user, None))).collect();
+        for (user, role) in changes {
+            let member = key(b'm', &id, user);
+            let was = self.tables.get(Table::Directory, &member)?.is_some();
+            info.member_count = info.member_count + u32::from(role.is_some() && !was) - u32::from(role.is_none() && was);
+            let value = role.map(|role| vec![role as u8]);
+            puts.push((member, value.clone()));
+            puts.push((key(b'u', user, &id), value));
+        }
+        puts.push((conversation_key(&id), Some(info.encode_to_vec())));
+        Ok(())
+    }
+
+    fn users(&self, kind: u8, conversation_id: &str) -> Result<Vec<(String, Vec<u8>)>, LogError> {
+        let prefix = key(kind, conversation_id, "");
+        let mut users = Vec::new();
+        each_with_prefix(&*self.tables, Table::Directory, &prefix, &mut |key, value| {
+            users.push((String::from_utf8_lossy(&key[prefix.len()..]).into_owned(), value.to_vec()));
+            ControlFlow::Continue(())
+        })?;
+        Ok(users)
+    }
+}
+
+fn conversation_key(conversation_id: &str) -> Vec<u8> {
+    [b"c", conversation_id.as_bytes()].concat()
+}
+
+fn key(kind: u8, first: &str, second: &str) -> Vec<u8> {
+    [&[kind], first.as_bytes(), b"\0", second.as_bytes()].concat()
+}
+
+fn read_role(value: &[u8]) -> i32 {
+    value.first().map_or(0, |role| i32::from(*role))
+}
+
+fn read_u64(value: &[u8]) -> u64 {
+    value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::index::MemoryTables;
+
+    fn member(user: &str, role: Role) -> MemberInfo {
+        MemberInfo { user_id: user.into(), role: role.into() }
+    }
+
+    fn fact(conversation: &str, change: Change) -> Fact {
+        Fact { conversation_id: conversation.into(), at: 5, by: String::new(), change: Some(change) }
+    }
+
+    fn directory() -> Directory {
+        let directory = Directory::new(Arc::new(MemoryTables::default()));
+        let created = ConversationCreated { members: vec![member("alice", Role::Owner), member("bob", Role::Member)], ..Default::default() };
+        let members = MembersChanged { set: vec![member("bob", Role::Admin), member("carl", Role::Member)], removed: vec!["alice".into()] };
+        directory.apply(1, &fact("c1", Change::Created(created))).expect("applied");
+        directory.apply(4, &fact("c1", Change::Members(members))).expect("applied");
+        directory.apply(6, &fact("c1", Change::Mute(MuteChanged { user_id: "bob".into(), until: 77 }))).expect("applied");
+        directory.apply(7, &fact("c1", Change::Ban(BanChanged { user_id: "carl".into(), banned: true }))).expect("applied");
+        directory
+    }
+
+    #[test]
+    fn facts_add_up_and_none_counts_twice() {
+        let directory = directory();
+        let again = MembersChanged { set: vec![], removed: vec!["bob".into()] };
+        directory.apply(4, &fact("c1", Change::Members(again))).expect("ignored");
+        assert_eq!(directory.members("c1").expect("read"), [member("bob", Role::Admin), member("carl", Role::Member)]);
+        let info = directory.conversation("c1", "bob").expect("read").expect("there");
+        assert_eq!((info.member_count, info.role(), info.created_at), (2, Role::Admin, 5));
+        assert_eq!(directory.conversation("c1", "carl").expect("read").expect("there").role(), Role::Unspecified);
+        assert_eq!(directory.conversations_of("alice", "", 10).expect("read").items, []);
+        assert_eq!(directory.conversation("c2", "bob").expect("read"), None);
+    }
+
+    #[test]
+    fn the_facts_told_make_the_same_directory() {
+        let (directory, copy) = (directory(), Directory::new(Arc::new(MemoryTables::default())));
+        let mut lsn = 0;
+        directory.facts(&mut |fact| { lsn += 1; copy.apply(lsn, &fact).expect("applied"); }).expect("told");
+        for user in ["alice", "bob", "carl"] {
+            assert_eq!(directory.conversation("c1", user).expect("read"), copy.conversation("c1", user).expect("read"));
+        }
+        assert_eq!(directory.users(b't', "c1").expect("read"), copy.users(b't', "c1").expect("read"));
+    }
+
+    #[test]
+    fn lists_are_paged_by_id() {
+        let directory = Directory::new(Arc::new(MemoryTables::default()));
+        for (lsn, id) in (1..).zip(["a", "b", "c"]) {
+            let created = ConversationCreated { members: vec![member("alice", Role::Member)], ..Default::default() };
+            directory.apply(lsn, &fact(id, Change::Created(created))).expect("applied");
+        }
+        let list = directory.conversations_of("alice", "a", 1).expect("read");
+        assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("b", true));
+        let list = directory.conversations_of("alice", "b", 1).expect("read");
+        assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("c", false));
+    }
+}

@@ -1,0 +1,85 @@
+//! The tables in fjall, in the folder `index` of the data directory.
+//!
+//! Messages and ids are only ever ingested, sorted and a segment at a time, past fjall's journal; the
+//! directory goes through the journal. Nothing here is the only copy of anything.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::ram::Row;
+use super::tables::{EachRow, Put, Table, Tables};
+use crate::log::LogError;
+
+/// Blocks that fjall keeps in memory.
+const CACHE_BYTES: u64 = 64 << 20;
+
+pub(crate) struct FjallTables {
+    database: Database,
+    messages: Keyspace,
+    ids: Keyspace,
+    directory: Keyspace,
+}
+
+impl FjallTables {
+    /// Opens the tables, or makes them.
+    pub(crate) fn open(folder: &Path) -> Result<Self, LogError> {
+        let database = Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(1).open()?;
+        let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
+        let (messages, ids, directory) = (keyspace("messages")?, keyspace("ids")?, keyspace("directory")?);
+        Ok(Self { database, messages, ids, directory })
+    }
+
+    fn keyspace(&self, table: Table) -> &Keyspace {
+        match table {
+            Table::Messages => &self.messages,
+            Table::Ids => &self.ids,
+            Table::Directory => &self.directory,
+        }
+    }
+}
+
+impl Tables for FjallTables {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
+        Ok(self.keyspace(table).get(key)?.map(|value| value.to_vec()))
+    }
+
+    fn last_at_or_before(&self, table: Table, key: &[u8]) -> Result<Option<Row>, LogError> {
+        let last = self.keyspace(table).range(..=key).next_back();
+        let row = last.map(|row| row.into_inner()).transpose()?;
+        Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+
+    fn scan(&self, table: Table, from: &[u8], each: EachRow<'_>) -> Result<(), LogError> {
+        for row in self.keyspace(table).range(from..) {
+            let (key, value) = row.into_inner()?;
+            if each(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, changes: Vec<Put>) -> Result<(), LogError> {
+        let mut batch = self.database.batch();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(&self.directory, key, value),
+                None => batch.remove(&self.directory, key),
+            }
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn ingest(&self, table: Table, rows: &mut dyn Iterator<Item = Row>) -> Result<(), LogError> {
+        let mut ingestion = self.keyspace(table).start_ingestion()?;
+        for (key, value) in rows {
+            ingestion.write(key, value)?;
+        }
+        Ok(ingestion.finish()?)
+    }
+
+    fn persist(&self) -> Result<(), LogError> {
+        Ok(self.database.persist(PersistMode::SyncAll)?)
+    }
+}

@@ -1,0 +1,187 @@
+//! The index of the newest segments, in memory.
+//!
+//! A segment is open while the log writes it, then sealed and immutable until the tables hold it. Seqs
+//! of a conversation rise along the log, so its entries are sorted as they come.
+//!
+//! In the tables a conversation's entries of a segment stand in runs of consecutive seqs:
+//! `conversation \0 first seq (big endian)` -> `segment u32 | (offset u32, len u32)*`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use imflow_proto::wire;
+use rapidhash::RapidHashMap;
+
+use super::ids;
+use crate::log::frame::u32_at;
+use crate::log::segments::Place;
+
+/// Entries in one run of the tables.
+const RUN: usize = 512;
+
+/// A row of a table.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
+pub(crate) struct Ram {
+    /// Oldest first.
+    sealed: VecDeque<Arc<RamSegment>>,
+    open: RamSegment,
+}
+
+/// The index of one segment.
+#[derive(Default)]
+pub(crate) struct RamSegment {
+    pub number: u32,
+    /// The last record of it, message or fact.
+    pub last_lsn: u64,
+    conversations: RapidHashMap<Box<str>, Vec<Entry>>,
+    ids: RapidHashMap<u128, (u32, u32)>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    seq: u64,
+    offset: u32,
+    len: u32,
+}
+
+impl Ram {
+    pub(crate) fn new(open: RamSegment) -> Self {
+        Self { sealed: VecDeque::new(), open }
+    }
+
+    pub(crate) fn open(&mut self) -> &mut RamSegment {
+        &mut self.open
+    }
+
+    /// Seals the open segment and opens the next.
+    pub(crate) fn seal(&mut self, next: u32) -> Arc<RamSegment> {
+        // The next segment will likely be as full as this one.
+        let ids = RapidHashMap::with_capacity_and_hasher(self.open.ids.len(), rapidhash::fast::RandomState::default());
+        let next = RamSegment { number: next, last_lsn: self.open.last_lsn, conversations: RapidHashMap::default(), ids };
+        let sealed = Arc::new(std::mem::replace(&mut self.open, next));
+        self.sealed.push_back(Arc::clone(&sealed));
+        sealed
+    }
+
+    /// Drops a sealed segment.
+    pub(crate) fn drop_segment(&mut self, number: u32) {
+        self.sealed.retain(|segment| segment.number != number);
+    }
+
+    pub(crate) fn by_id(&self, id: u128) -> Option<Place> {
+        self.newest_first().find_map(|segment| {
+            segment.ids.get(&id).map(|(offset, len)| Place { segment: segment.number, offset: *offset, len: *len })
+        })
+    }
+
+    pub(crate) fn last_seq(&self, conversation_id: &str) -> Option<u64> {
+        self.newest_first().find_map(|segment| Some(segment.conversations.get(conversation_id)?.last()?.seq))
+    }
+
+    /// The oldest seq of a conversation that is here, and the places after `after_seq`.
+    pub(crate) fn places(&self, conversation_id: &str, after_seq: u64, limit: usize) -> (Option<u64>, Vec<Place>) {
+        let (mut oldest, mut places) = (None, Vec::new());
+        for segment in self.sealed.iter().map(|sealed| &**sealed).chain([&self.open]) {
+            let Some(entries) = segment.conversations.get(conversation_id) else { continue };
+            oldest = oldest.or_else(|| entries.first().map(|entry| entry.seq));
+            let from = entries.partition_point(|entry| entry.seq <= after_seq);
+            let wanted = entries[from..].iter().take(limit - places.len());
+            places.extend(wanted.map(|entry| Place { segment: segment.number, offset: entry.offset, len: entry.len }));
+        }
+        (oldest, places)
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = &RamSegment> {
+        [&self.open].into_iter().chain(self.sealed.iter().rev().map(|sealed| &**sealed))
+    }
+}
+
+impl RamSegment {
+    /// An empty index of a segment.
+    pub(crate) fn new(number: u32) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    pub(crate) fn insert(&mut self, message: &wire::Message, place: Place) {
+        let id = ids::hash(&message.conversation_id, &message.sender_id, &message.client_msg_id);
+        self.ids.insert(id, (place.offset, place.len));
+        let entry = Entry { seq: message.seq, offset: place.offset, len: place.len };
+        match self.conversations.get_mut(message.conversation_id.as_str()) {
+            Some(entries) => {
+                if let Some(last) = entries.last().filter(|last| last.seq >= entry.seq) {
+                    tracing::error!(
+                        "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",
+                        message.conversation_id, entry.seq, last.seq, self.number,
+                    );
+                    return;
+                }
+                entries.push(entry);
+            }
+            None => drop(self.conversations.insert(message.conversation_id.as_str().into(), vec![entry])),
+        }
+    }
+
+    /// The rows of the table of messages, sorted.
+    pub(crate) fn message_rows(&self) -> impl Iterator<Item = Row> {
+        let mut names: Vec<&str> = self.conversations.keys().map(|name| &**name).collect();
+        names.sort_unstable();
+        names.into_iter().flat_map(move |name| {
+            let runs = self.conversations[name].chunk_by(|a, b| a.seq + 1 == b.seq).flat_map(|run| run.chunks(RUN));
+            runs.map(move |run| {
+                let mut value = Vec::with_capacity(4 + 8 * run.len());
+                value.extend_from_slice(&self.number.to_le_bytes());
+                for entry in run {
+                    value.extend_from_slice(&entry.offset.to_le_bytes());
+                    value.extend_from_slice(&entry.len.to_le_bytes());
+                }
+                (run_key(name, run[0].seq), value)
+            })
+        })
+    }
+
+    /// The rows of the table of ids, sorted.
+    pub(crate) fn id_rows(&self) -> impl Iterator<Item = Row> {
+        let mut ids: Vec<(u128, (u32, u32))> = self.ids.iter().map(|(id, place)| (*id, *place)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(move |(id, (offset, len))| {
+            let mut value = Vec::with_capacity(12);
+            for number in [self.number, offset, len] {
+                value.extend_from_slice(&number.to_le_bytes());
+            }
+            (id.to_be_bytes().to_vec(), value)
+        })
+    }
+}
+
+/// The key of the run that begins with this seq.
+pub(crate) fn run_key(conversation_id: &str, seq: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(conversation_id.len() + 9);
+    key.extend_from_slice(conversation_id.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The first seq of a run, if the key is of this conversation.
+pub(crate) fn run_start(conversation_id: &str, key: &[u8]) -> Option<u64> {
+    let seq = key.strip_prefix(conversation_id.as_bytes())?.strip_prefix(b"\0")?;
+    Some(u64::from_be_bytes(seq.try_into().ok()?))
+}
+
+/// How many messages a run holds.
+pub(crate) fn run_len(value: &[u8]) -> usize {
+    value.len().saturating_sub(4) / 8
+}
+
+/// The places of a run.
+pub(crate) fn read_run(value: &[u8]) -> impl Iterator<Item = Place> {
+    let segment = value.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let entries = value.get(4..).unwrap_or_default().chunks_exact(8);
+    entries.map(move |entry| Place { segment, offset: u32_at(entry, 0), len: u32_at(entry, 4) })
+}
+
+/// The place in a row of ids.
+pub(crate) fn read_place(value: &[u8]) -> Option<Place> {
+    (value.len() == 12).then(|| Place { segment: u32_at(value, 0), offset: u32_at(value, 4), len: u32_at(value, 8) })
+}

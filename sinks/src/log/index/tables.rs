@@ -1,0 +1,99 @@
+//! The sorted tables behind the index, and their form in memory.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use parking_lot::RwLock;
+
+use super::ram::Row;
+use crate::log::LogError;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Table {
+    /// Where a conversation's messages stand; see [`super::ram`].
+    Messages,
+    /// Where the message of a clientMsgId stands.
+    Ids,
+    /// Conversations, members, mutes, bans, and how far the tables have followed the log.
+    Directory,
+}
+
+/// A change of the directory: a key and its new value, or none.
+pub(crate) type Put = (Vec<u8>, Option<Vec<u8>>);
+
+/// Takes a row; says whether to go on.
+pub(crate) type EachRow<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
+pub(crate) trait Tables: Send + Sync {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, LogError>;
+    /// The last row whose key is at most `key`.
+    fn last_at_or_before(&self, table: Table, key: &[u8]) -> Result<Option<Row>, LogError>;
+    /// Visits the rows from `from` on, in order.
+    fn scan(&self, table: Table, from: &[u8], each: EachRow<'_>) -> Result<(), LogError>;
+    /// Changes the directory, all or nothing; durable after [`Tables::persist`], in order before.
+    fn write(&self, changes: Vec<Put>) -> Result<(), LogError>;
+    /// Adds sorted rows; durable once it returns.
+    fn ingest(&self, table: Table, rows: &mut dyn Iterator<Item = Row>) -> Result<(), LogError>;
+    /// Makes all changes of the directory durable.
+    fn persist(&self) -> Result<(), LogError>;
+}
+
+/// Visits the rows whose keys begin with `prefix`.
+pub(crate) fn each_with_prefix(tables: &dyn Tables, table: Table, prefix: &[u8], each: EachRow<'_>) -> Result<(), LogError> {
+    tables.scan(table, prefix, &mut |key, value| match key.starts_with(prefix) {
+        true => each(key, value),
+        false => ControlFlow::Break(()),
+    })
+}
+
+/// Tables in memory, for simulated runs and tests.
+#[derive(Default)]
+pub(crate) struct MemoryTables([RwLock<BTreeMap<Vec<u8>, Vec<u8>>>; 3]);
+
+impl MemoryTables {
+    fn table(&self, table: Table) -> &RwLock<BTreeMap<Vec<u8>, Vec<u8>>> {
+        &self.0[table as usize]
+    }
+}
+
+impl Tables for MemoryTables {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
+        Ok(self.table(table).read().get(key).cloned())
+    }
+
+    fn last_at_or_before(&self, table: Table, key: &[u8]) -> Result<Option<Row>, LogError> {
+        let rows = self.table(table).read();
+        let last = rows.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
+        Ok(last.map(|(key, value)| (key.clone(), value.clone())))
+    }
+
+    fn scan(&self, table: Table, from: &[u8], each: EachRow<'_>) -> Result<(), LogError> {
+        let rows = self.table(table).read();
+        for (key, value) in rows.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
+            if each(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, changes: Vec<Put>) -> Result<(), LogError> {
+        let mut rows = self.table(Table::Directory).write();
+        for (key, value) in changes {
+            match value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn ingest(&self, table: Table, rows: &mut dyn Iterator<Item = Row>) -> Result<(), LogError> {
+        self.table(table).write().extend(rows);
+        Ok(())
+    }
+
+    fn persist(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Answers dedup: was this clientMsgId committed before?
+//!
+//! First in, first out on one thread, so that the answers of a worker leave in the order of its
+//! questions. An answer is never guessed: when the index cannot tell, the sender gets INTERNAL and
+//! dedup gets no answer, since "not found" could store a message twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imflow_kind::{Clock, Injector};
+use imflow_proto::Record;
+use imflow_proto::record::{Found, Submission};
+use imflow_proto::wire::{Error, ErrorCode, Message};
+
+use super::LogError;
+use super::completions::FOUND;
+use super::index::Index;
+
+/// What the thread is sent.
+pub(crate) enum Inbox {
+    /// Lookups of one worker.
+    Lookups(usize, Vec<Record>),
+    Stop,
+}
+
+pub(crate) struct Lookups {
+    pub index: Arc<Index>,
+    pub clock: Arc<dyn Clock>,
+    pub retain: Duration,
+    pub inbox: flume::Receiver<Inbox>,
+    pub injector: Arc<dyn Injector>,
+}
+
+impl Lookups {
+    /// Answers until told to stop.
+    pub(crate) fn run(self) {
+        while let Ok(Inbox::Lookups(worker, records)) = self.inbox.recv() {
+            let found = self.answer(records);
+            if !found.is_empty() {
+                self.injector.send(worker, FOUND, found);
+            }
+        }
+    }
+
+    fn answer(&self, records: Vec<Record>) -> Vec<Record> {
+        while let Err(error) = self.index.caught_up() {
+            tracing::warn!("{error}; repeated messages wait for it");
+        }
+        records.into_iter().filter_map(|record| if let Record::Lookup(submission) = record { self.find(submission) } else { None }).collect()
+    }
+
+    fn find(&self, submission: Arc<Submission>) -> Option<Record> {
+        match self.original(&submission) {
+            Ok(original) => Some(Record::Found(Arc::new(Found { submission, original: original.map(Arc::new) }))),
+            Err(error) => {
+                tracing::error!("{error}");
+                let text = "the service cannot tell whether this message was stored before; its operator must see to the log; send it again later";
+                submission.ticket.refuse(Error::of(ErrorCode::Internal, text));
+                None
+            }
+        }
+    }
+
+    fn original(&self, submission: &Submission) -> Result<Option<Message>, LogError> {
+        let send = &submission.send;
+        let found = self.index.by_client_msg_id(&send.conversation_id, &submission.session.user_id, &send.client_msg_id)?;
+        let oldest = self.clock.now_ms().saturating_sub(self.retain.as_millis() as u64) as i64;
+        Ok(found.filter(|message| message.created_at >= oldest))
+    }
+}

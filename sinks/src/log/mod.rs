@@ -1,0 +1,116 @@
+//! Sink `log`: makes messages and facts durable, and finds them again.
+//!
+//! ```text
+//! worker -> intake -> committer -> (disk) -> completions -> worker
+//!                         `-> indexer -> ingester           lookups -> worker
+//! ```
+//! The log is the truth: what leaves the port `committed` is on disk, everything else is rebuilt from
+//! it. Recovery runs while the kind is built, so that its errors show before anything listens.
+
+mod committer;
+mod completions;
+mod error;
+mod files;
+mod frame;
+mod index;
+mod journal;
+mod lookups;
+mod meta;
+mod progress;
+mod recover;
+mod scan;
+mod segments;
+mod sink;
+mod snapshots;
+mod space;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use imflow_kind::{Description, Form, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName, Sink, StartError, State};
+use imflow_proto::RecordType;
+
+pub use error::LogError;
+pub use index::{Index, Lag};
+
+use files::{Disk, Lock, Memory};
+use index::{FjallTables, MemoryTables, Policy};
+use sink::{LogSink, Storage};
+
+/// `records: Ordered | Change`, `lookups: Lookup` → `committed: Committed`, `facts: Fact`, `found: Found`
+///
+/// Source: SPEC M2 to M5.
+pub static DESCRIPTION: Description = Description {
+    name: "log",
+    family: imflow_kind::Family::Sink,
+    summary: "makes messages and facts durable in a segment log on the local disk, and indexes them",
+    doc: "What waits is committed as one group: one write and one fdatasync into a pre-zeroed segment. A commit starts when \
+          the one before has returned, so groups grow with the load and a lone message waits for nobody.\n\n\
+          What leaves `committed` and `facts` is on disk. The reply to a change of facts leaves when every stage has applied it. \
+          `lookups` asks whether a clientMsgId was committed within `retain`; the answer leaves on `found`.\n\n\
+          The log lives in `log/` of the data directory, its index in `index/` (deleting it costs a slower start and nothing \
+          else), snapshots of the operators' state in `snapshots/`. A damaged record refuses to start and names file and offset; \
+          a write that was cut short by a crash is cut off, as nobody was told of it. A failed write or fdatasync ends the process.",
+    key: Key::Conversation,
+    state: State::Log,
+    inputs: &[
+        Port::of("records", &[RecordType::Ordered, RecordType::Change], "what to make durable"),
+        Port::of("lookups", &[RecordType::Lookup], "submissions whose clientMsgId may have been committed before").optional(),
+    ],
+    outputs: &[
+        Port::of("committed", &[RecordType::Committed], "durable messages"),
+        Port::of("facts", &[RecordType::Fact], "durable facts"),
+        Port::of("found", &[RecordType::Found], "answers to `lookups`"),
+    ],
+    options: &[
+        Opt::new("segment", OptType::Size(1 << 20, 1 << 30), "64MiB", "size of a segment of the log"),
+        Opt::new("retain", OptType::Duration(60_000, 366 * 86_400_000), "7d", "how long a repeated clientMsgId gets its first answer"),
+    ],
+    provides: &[RoleName::Store, RoleName::Journal],
+    limits: &[
+        Limit { what: "records in one commit", bound: "1,000, or 4 MiB", policy: "the rest goes with the next commit" },
+        Limit { what: "batches waiting for a commit", bound: "65,536, and the credit of their commands", policy: "no more credit: the gateway stops reading, then answers BUSY" },
+        Limit { what: "commits waiting for the index", bound: "64", policy: "the next commit waits" },
+        Limit { what: "sealed segments in memory", bound: "7", policy: "the index waits for the disk" },
+        Limit { what: "room reserved on the disk", bound: "32 MiB", policy: "below it commands are refused with STORAGE_FULL; reads go on" },
+        Limit { what: "open segment files", bound: "512", policy: "closed, and opened again when read" },
+    ],
+};
+
+/// Sealed segments that a simulated log keeps in memory.
+const SIMULATED_SEGMENTS: usize = 4;
+
+/// The kind `log`, on the disk.
+pub fn kind() -> Kind {
+    Kind { description: &DESCRIPTION, form: Form::Sink(Arc::new(on_disk)) }
+}
+
+/// The kind `log` with its files in memory and nothing to wait for: the same code but the disk. It
+/// keeps the newest segments and forgets older ones.
+pub fn simulated_log() -> Kind {
+    Kind { description: &DESCRIPTION, form: Form::Sink(Arc::new(in_memory)) }
+}
+
+fn on_disk(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
+    let log = context.data.join("log");
+    let files = Arc::new(Disk::open(log.clone())?);
+    let lock = Lock::take(&log)?;
+    meta::check(&*files, context.partitions)?;
+    let snapshots = Arc::new(Disk::open(context.data.join("snapshots"))?);
+    let tables = Arc::new(FjallTables::open(&context.data.join("index"))?);
+    let storage = Storage { files, snapshots, tables, policy: Policy::Ingest, lock: Some(lock) };
+    Ok(Box::new(LogSink::build(context, storage)?))
+}
+
+fn in_memory(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
+    let storage = Storage {
+        files: Arc::new(Memory::default()),
+        snapshots: Arc::new(Memory::default()),
+        tables: Arc::new(MemoryTables::default()),
+        policy: Policy::Keep(SIMULATED_SEGMENTS),
+        lock: None,
+    };
+    Ok(Box::new(LogSink::build(context, storage)?))
+}

@@ -1,0 +1,151 @@
+//! The segments of the log, for reading.
+//!
+//! Knows which segment holds which record and keeps files open. Every read is checked against the
+//! record's checksum, so that damage is told and never served.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imflow_proto::record::Lsn;
+use imflow_proto::wire;
+use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
+
+use super::LogError;
+use super::files::{Files, LogFile};
+use super::frame::{Frame, MESSAGE};
+use super::scan::Scan;
+
+/// Files kept open; at the limit all are closed and opened again as needed.
+const OPEN_FILES: usize = 512;
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub segment: u32,
+    pub offset: u32,
+    pub len: u32,
+}
+
+/// A record met while the log is read through.
+pub(crate) struct Visited<'a> {
+    pub lsn: Lsn,
+    pub place: Place,
+    pub kind: u8,
+    pub payload: &'a [u8],
+}
+
+pub(crate) type Visit<'v> = &'v mut dyn FnMut(Visited<'_>) -> Result<(), LogError>;
+
+pub(crate) struct Segments {
+    files: Arc<dyn Files>,
+    /// The first LSN of each segment that was begun.
+    known: RwLock<BTreeMap<u32, Lsn>>,
+    open: Mutex<BTreeMap<u32, Arc<dyn LogFile>>>,
+}
+
+/// The file name of a segment.
+pub(crate) fn name(number: u32) -> String {
+    format!("{number:08}.seg")
+}
+
+impl Segments {
+    pub(crate) fn new(files: Arc<dyn Files>, known: BTreeMap<u32, Lsn>) -> Self {
+        Self { files, known: RwLock::new(known), open: Mutex::default() }
+    }
+
+    /// Makes a segment known whose first record has this LSN.
+    pub(crate) fn begin(&self, number: u32, first_lsn: Lsn, file: Arc<dyn LogFile>) {
+        self.known.write().insert(number, first_lsn);
+        self.open.lock().insert(number, file);
+    }
+
+    /// The segments that were begun, oldest first.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        self.known.read().keys().copied().collect()
+    }
+
+    /// Drops a segment and what it holds.
+    pub(crate) fn forget(&self, number: u32) -> Result<(), LogError> {
+        self.known.write().remove(&number);
+        self.open.lock().remove(&number);
+        self.files.remove(&name(number)).map_err(LogError::io("remove", self.path(number)))
+    }
+
+    /// Reads one message.
+    pub(crate) fn message(&self, place: Place) -> Result<wire::Message, LogError> {
+        let mut bytes = vec![0; place.len as usize];
+        let file = self.file(place.segment)?;
+        file.read_at(&mut bytes, u64::from(place.offset)).map_err(LogError::io("read", self.path(place.segment)))?;
+        match Frame::parse(&bytes) {
+            Some(frame) if frame.kind == MESSAGE => {
+                let payload = bytes.len() - frame.payload.len();
+                let decoded = wire::Message::decode(Bytes::from(bytes).slice(payload..));
+                decoded.map_err(|error| self.damaged(place.segment, u64::from(place.offset), &error.to_string()))
+            }
+            _ => Err(self.damaged(place.segment, u64::from(place.offset), "the checksum of the message here does not match")),
+        }
+    }
+
+    /// Visits the records with LSNs in `(after, upto]`, in order.
+    pub(crate) fn visit(&self, after: Lsn, upto: Lsn, visit: Visit<'_>) -> Result<(), LogError> {
+        let known: Vec<(u32, Lsn)> = self.known.read().iter().map(|(number, first)| (*number, *first)).collect();
+        for (index, (number, first_lsn)) in known.iter().enumerate() {
+            let ends_before = known.get(index + 1).is_some_and(|(_, next)| *next <= after + 1);
+            if ends_before || *first_lsn > upto {
+                continue;
+            }
+            self.visit_segment(*number, upto, &mut |record| if record.lsn > after { visit(record) } else { Ok(()) })?;
+        }
+        Ok(())
+    }
+
+    /// Visits the records of one segment up to the LSN `upto`, all of which must be there: the next
+    /// segment says where this one ends.
+    pub(crate) fn visit_segment(&self, number: u32, upto: Lsn, visit: Visit<'_>) -> Result<(), LogError> {
+        let (first_lsn, next) = {
+            let known = self.known.read();
+            let next = known.range(number + 1..).next().map(|(_, first)| *first);
+            (known.get(&number).copied().unwrap_or(1), next)
+        };
+        let last = next.map_or(upto, |next| upto.min(next - 1));
+        let file = self.file(number)?;
+        let mut scan = Scan::new(&*file, first_lsn);
+        while scan.position().1 <= last {
+            let (offset, lsn) = scan.position();
+            let step = scan.next().map_err(LogError::io("read", self.path(number)))?;
+            let Some(record) = step else {
+                let found = format!("record {lsn} should be here and cannot be read, though the log goes on to record {last}");
+                return Err(self.damaged(number, offset, &found));
+            };
+            let place = Place { segment: number, offset: record.offset, len: record.len };
+            visit(Visited { lsn, place, kind: record.frame.kind, payload: record.frame.payload })?;
+        }
+        Ok(())
+    }
+
+    /// The error for a record that is not what was written.
+    pub(crate) fn damaged(&self, number: u32, offset: u64, found: &str) -> LogError {
+        LogError::Damaged { path: self.path(number), offset, found: found.into() }
+    }
+
+    fn path(&self, number: u32) -> String {
+        self.files.path(&name(number))
+    }
+
+    fn file(&self, number: u32) -> Result<Arc<dyn LogFile>, LogError> {
+        let mut open = self.open.lock();
+        if let Some(file) = open.get(&number) {
+            return Ok(Arc::clone(file));
+        }
+        let opened: io::Result<Arc<dyn LogFile>> = self.files.open(&name(number));
+        let file = opened.map_err(LogError::io("open", self.path(number)))?;
+        if open.len() >= OPEN_FILES {
+            open.clear();
+        }
+        open.insert(number, Arc::clone(&file));
+        Ok(file)
+    }
+}

@@ -1,0 +1,138 @@
+//! Keeps the newest snapshot of each partition's state.
+//!
+//! `NN.snap`: magic 8 | partition u32 | crc32c u32 | lsn u64 | state. Written by one thread, replaced
+//! whole. A snapshot only saves time: one that cannot be used is ignored with a warning, and the log
+//! is replayed from its start. What waits to be written is one snapshot a partition, the newest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imflow_proto::record::Lsn;
+use parking_lot::{Condvar, Mutex};
+
+use super::LogError;
+use super::files::Files;
+use super::frame::{crc32c, u32_at, u64_at};
+
+const MAGIC: &[u8; 8] = b"imflow\0S";
+/// Bytes before what the checksum covers.
+const PREFIX: usize = 16;
+const HEAD: usize = PREFIX + 8;
+
+pub(crate) struct Snapshots {
+    files: Arc<dyn Files>,
+    pending: Mutex<Pending>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Pending {
+    newest: BTreeMap<u32, Vec<u8>>,
+    stopping: bool,
+}
+
+impl Snapshots {
+    pub(crate) fn new(files: Arc<dyn Files>) -> Self {
+        Self { files, pending: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Hands a snapshot to the writer.
+    pub(crate) fn save(&self, partition: u32, lsn: Lsn, state: &[u8]) {
+        let mut bytes = Vec::with_capacity(HEAD + state.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&partition.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&lsn.to_le_bytes());
+        bytes.extend_from_slice(state);
+        self.pending.lock().newest.insert(partition, bytes);
+        self.changed.notify_all();
+    }
+
+    /// The newest usable snapshot of a partition that is not ahead of the log.
+    pub(crate) fn load(&self, partition: u32, durable: Lsn) -> Result<Option<(Lsn, Vec<u8>)>, LogError> {
+        let name = name(partition);
+        let path = self.files.path(&name);
+        let Some(mut bytes) = self.files.read(&name).map_err(LogError::io("read", path.clone()))? else { return Ok(None) };
+        let whole = bytes.len() >= HEAD
+            && &bytes[..8] == MAGIC
+            && u32_at(&bytes, 8) == partition
+            && u32_at(&bytes, 12) == crc32c(&bytes[PREFIX..]);
+        if !whole {
+            tracing::warn!("the snapshot `{path}` is damaged and ignored; the start takes longer and nothing is lost");
+            return Ok(None);
+        }
+        let lsn = u64_at(&bytes, PREFIX);
+        if lsn > durable {
+            tracing::warn!("the snapshot `{path}` is of record {lsn}, the log ends at record {durable}; it is ignored");
+            return Ok(None);
+        }
+        bytes.drain(..HEAD);
+        Ok(Some((lsn, bytes)))
+    }
+
+    /// Writes what is handed over, until told to stop; then writes the rest.
+    pub(crate) fn run(&self) {
+        loop {
+            let mut pending = self.pending.lock();
+            let Some((partition, mut bytes)) = pending.newest.pop_first() else {
+                if pending.stopping {
+                    return;
+                }
+                self.changed.wait(&mut pending);
+                continue;
+            };
+            drop(pending);
+            let crc = crc32c(&bytes[PREFIX..]);
+            bytes[12..PREFIX].copy_from_slice(&crc.to_le_bytes());
+            let name = name(partition);
+            if let Err(error) = self.files.replace(&name, &bytes) {
+                tracing::warn!("cannot write the snapshot `{}`: {error}; the last one stays", self.files.path(&name));
+            }
+        }
+    }
+
+    /// Ends [`Snapshots::run`].
+    pub(crate) fn stop(&self) {
+        self.pending.lock().stopping = true;
+        self.changed.notify_all();
+    }
+}
+
+fn name(partition: u32) -> String {
+    format!("{partition:02}.snap")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::files::Memory;
+
+    fn written(states: &[(u32, Lsn, &[u8])]) -> (Arc<Memory>, Snapshots) {
+        let files = Arc::new(Memory::default());
+        let snapshots = Snapshots::new(files.clone());
+        for (partition, lsn, state) in states {
+            snapshots.save(*partition, *lsn, state);
+        }
+        snapshots.stop();
+        snapshots.run();
+        (files, snapshots)
+    }
+
+    #[test]
+    fn the_newest_snapshot_is_kept() {
+        let (_, snapshots) = written(&[(7, 10, b"old"), (7, 20, b"new"), (8, 5, b"")]);
+        assert_eq!(snapshots.load(7, 100).expect("read"), Some((20, b"new".to_vec())));
+        assert_eq!(snapshots.load(8, 100).expect("read"), Some((5, Vec::new())));
+        assert_eq!(snapshots.load(9, 100).expect("read"), None);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_damaged_or_ahead_of_the_log_is_ignored() {
+        let (files, snapshots) = written(&[(7, 20, b"state")]);
+        assert_eq!(snapshots.load(7, 19).expect("read"), None);
+        let mut bytes = files.read("07.snap").expect("read").expect("there");
+        bytes[HEAD] ^= 1;
+        files.replace("07.snap", &bytes).expect("written");
+        assert_eq!(snapshots.load(7, 100).expect("read"), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! Room for what was admitted: pre-zeroed segments, made ahead, and the gate that closes without them.
+//!
+//! Invariant: while the gate is open, the running segment and the spares together take at least the
+//! reserve, which is more than all commands in flight. So an append never meets a full disk; commands
+//! do, before they enter. The maker's loop tries again each second until there is room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imflow_kind::Gate;
+use parking_lot::{Condvar, Mutex};
+
+use super::LogError;
+use super::files::{Files, LogFile};
+use super::frame::HEADER;
+use super::segments;
+
+/// Bytes of commands that may be in flight.
+const RESERVE: u64 = 32 << 20;
+/// A commit takes no more records once it has so many bytes.
+const COMMIT_BYTES: u64 = 4 << 20;
+/// How long a full disk is left alone.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// The sizes that belong together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Bytes of a segment.
+    pub segment: u64,
+    /// Bytes at which a commit is closed; at most half a segment, so that it fits the next one.
+    pub commit: u64,
+    /// Bytes that must be free while the gate is open.
+    pub reserve: u64,
+}
+
+impl Sizes {
+    pub(crate) fn of_segment(segment: u64) -> Self {
+        Self { segment, commit: COMMIT_BYTES.min(segment / 2), reserve: RESERVE }
+    }
+
+    /// The longest record: with one more of these, a commit that was almost closed fits a segment.
+    pub(crate) fn longest_record(self) -> usize {
+        (self.segment - self.commit) as usize - HEADER
+    }
+
+    /// What a segment with so many bytes left is sure to take: a commit that does not fit leaves less
+    /// than a commit unused.
+    fn usable(self, left: u64) -> u64 {
+        left.saturating_sub(self.commit)
+    }
+
+    fn spares(self) -> usize {
+        self.reserve.div_ceil(self.usable(self.segment - HEADER as u64)) as usize
+    }
+}
+
+pub(crate) type Spare = (u32, Arc<dyn LogFile>);
+
+pub(crate) struct Space {
+    files: Arc<dyn Files>,
+    pub(crate) sizes: Sizes,
+    gate: Gate,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    spares: VecDeque<Spare>,
+    next_number: u32,
+    /// Bytes left in the segment that is written.
+    left: u64,
+    /// The index cannot be written: its disk is full.
+    index_stuck: bool,
+    /// Nobody insists on the index any more.
+    index_given_up: bool,
+    stopping: bool,
+}
+
+impl Space {
+    /// Room as recovery found it: the running segment's number and free bytes, and the spares behind it.
+    pub(crate) fn new(files: Arc<dyn Files>, sizes: Sizes, running: u32, left: u64, spares: Vec<Spare>) -> Self {
+        let next_number = running + 1 + spares.len() as u32;
+        let state = State { spares: spares.into(), next_number, left, index_stuck: false, index_given_up: false, stopping: false };
+        let space = Self { files, sizes, gate: Gate::default(), state: Mutex::new(state), changed: Condvar::new() };
+        space.settle(&space.state.lock());
+        space
+    }
+
+    pub(crate) fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// Takes the next segment; waits while there is none, which the gate makes all but impossible.
+    pub(crate) fn take(&self) -> Spare {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(spare) = state.spares.pop_front() {
+                state.left = spare.1.size() - HEADER as u64;
+                self.settle(&state);
+                self.changed.notify_all();
+                return spare;
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Says how much the running segment still takes.
+    pub(crate) fn note_left(&self, left: u64) {
+        let mut state = self.state.lock();
+        state.left = left;
+        self.settle(&state);
+    }
+
+    /// Writes to the index until it works, with the gate closed meanwhile; `false`: given up, since the
+    /// service stops.
+    pub(crate) fn insist(&self, action: &str, mut write: impl FnMut() -> Result<(), LogError>) -> bool {
+        let mut told = false;
+        while let Err(error) = write() {
+            if !told {
+                tracing::error!("cannot {action}: {error}; messages are refused with STORAGE_FULL until it works");
+            }
+            told = true;
+            let mut state = self.state.lock();
+            state.index_stuck = true;
+            self.settle(&state);
+            if state.index_given_up {
+                return false;
+            }
+            self.changed.wait_for(&mut state, PROBE);
+        }
+        if told {
+            let mut state = self.state.lock();
+            state.index_stuck = false;
+            self.settle(&state);
+        }
+        true
+    }
+
+    /// Makes [`Space::insist`] give up. The next start reads again what the index lacks.
+    pub(crate) fn give_up_index(&self) {
+        self.state.lock().index_given_up = true;
+        self.changed.notify_all();
+    }
+
+    /// Makes one spare segment if one is wanted; says whether it did.
+    pub(crate) fn make_one(&self) -> Result<bool, LogError> {
+        let number = {
+            let state = self.state.lock();
+            if state.spares.len() >= self.sizes.spares() {
+                return Ok(false);
+            }
+            state.next_number
+        };
+        let name = segments::name(number);
+        let file = self.files.create_zeroed(&name, self.sizes.segment);
+        let file = file.map_err(LogError::io("make the next segment", self.files.path(&name)))?;
+        let mut state = self.state.lock();
+        state.next_number += 1;
+        state.spares.push_back((number, file));
+        self.settle(&state);
+        self.changed.notify_all();
+        Ok(true)
+    }
+
+    /// Makes spares until told to stop.
+    pub(crate) fn run(&self) {
+        let mut told = false;
+        loop {
+            let made = self.make_one();
+            match &made {
+                Ok(true) if told => tracing::info!("there is room on the disk again; messages are taken"),
+                // Told once, not each second.
+                Err(error) if !told => {
+                    let cure = if error.is_disk_full() { "free space on the disk of `service.data`" } else { "see to the disk of `service.data`" };
+                    tracing::error!("{error}; soon messages are refused with STORAGE_FULL while reads go on; {cure}");
+                }
+                _ => {}
+            }
+            told = made.is_err();
+            let mut state = self.state.lock();
+            if state.stopping {
+                return;
+            }
+            match made {
+                Ok(true) => {}
+                Ok(false) if state.spares.len() < self.sizes.spares() => {}
+                Ok(false) => self.changed.wait(&mut state),
+                Err(_) => drop(self.changed.wait_for(&mut state, PROBE)),
+            }
+        }
+    }
+
+    /// Ends [`Space::run`].
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.changed.notify_all();
+    }
+
+    fn settle(&self, state: &State) {
+        let spares: u64 = state.spares.iter().map(|(_, file)| self.sizes.usable(file.size() - HEADER as u64)).sum();
+        let room = self.sizes.usable(state.left) + spares;
+        self.gate.set_closed(room < self.sizes.reserve || state.index_stuck);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::files::Memory;
+
+    const MIB: u64 = 1 << 20;
+
+    fn sizes() -> Sizes {
+        Sizes { segment: MIB, commit: MIB / 2, reserve: MIB }
+    }
+
+    #[test]
+    fn the_gate_closes_while_the_reserve_is_still_there_and_opens_with_new_room() {
+        let disk = Arc::new(Memory::default());
+        disk.set_room(2 * MIB);
+        let space = Space::new(disk.clone(), sizes(), 1, MIB, Vec::new());
+        while space.make_one().is_ok_and(|made| made) {}
+        assert!(space.make_one().expect_err("the disk is full").is_disk_full());
+        assert!(space.gate().is_closed(), "two spares take what one commit may waste");
+        disk.set_room(8 * MIB);
+        while space.make_one().expect("room") {}
+        assert!(!space.gate().is_closed());
+        space.note_left(0);
+        assert!(!space.gate().is_closed(), "the spares alone hold the reserve");
+        space.take();
+        space.note_left(0);
+        assert!(space.gate().is_closed());
+    }
+
+    #[test]
+    fn the_gate_closes_while_the_index_cannot_be_written() {
+        let sizes = Sizes { reserve: 0, ..sizes() };
+        let space = Space::new(Arc::new(Memory::default()), sizes, 1, MIB, Vec::new());
+        let full = || LogError::io("write", "index")(std::io::ErrorKind::StorageFull.into());
+        let mut tries = 0;
+        let written = space.insist("write", || {
+            tries += 1;
+            assert_eq!(space.gate().is_closed(), tries == 2);
+            if tries == 2 { Ok(()) } else { Err(full()) }
+        });
+        assert!(written && !space.gate().is_closed());
+        space.give_up_index();
+        assert!(!space.insist("write", || Err(full())) && space.gate().is_closed());
+    }
+}

@@ -1,0 +1,57 @@
+//! The shape of ids and names: what a command must fulfil before it enters the dataflow.
+
+use imflow_proto::id;
+use imflow_proto::wire::{Error, ErrorCode};
+
+use crate::auth::is_user_id;
+
+/// Longest name of a conversation, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+
+pub(crate) fn check_conversation(conversation_id: &str) -> Result<(), Error> {
+    // A one-to-one id is two user ids and a `:`, so it may be longer than one id.
+    let parts = conversation_id.split_once(':').unwrap_or((conversation_id, "x"));
+    if id::is_valid(parts.0) && id::is_valid(parts.1) {
+        return Ok(());
+    }
+    Err(invalid("`conversationId` must be 1 to 64 bytes without white space and `/`"))
+}
+
+pub(crate) fn check_group_id(conversation_id: &str) -> Result<(), Error> {
+    if conversation_id.contains(':') {
+        return Err(invalid("the id of a group holds no `:`, which joins the users of a one-to-one conversation"));
+    }
+    check_conversation(conversation_id)
+}
+
+pub(crate) fn check_user(user_id: &str) -> Result<(), Error> {
+    if is_user_id(user_id) {
+        return Ok(());
+    }
+    Err(invalid("a user id must be 1 to 64 bytes without white space, `/` and `:`"))
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    if name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(invalid(format!("`name` must be at most {MAX_NAME_BYTES} bytes without control characters")))
+}
+
+pub(crate) fn invalid(sentence: impl Into<String>) -> Error {
+    Error::of(ErrorCode::Invalid, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_one_to_one_id_may_be_as_long_as_two_users() {
+        let user = "u".repeat(id::MAX_ID_BYTES);
+        assert!(check_conversation(&id::one_to_one(&user, "bob")).is_ok());
+        assert!(check_conversation(&format!("{user}u")).is_err());
+        assert!(check_group_id("a:b").is_err());
+        assert!(check_user("a:b").is_err());
+    }
+}

@@ -1,0 +1,1 @@
+pub(crate) fn kind() -> imflow_kind::Kind { todo!() }

@@ -1,0 +1,294 @@
+//! Lets the commands of one connection into the dataflow, in their order, as far as credit goes.
+//!
+//! ```text
+//! frame -> envelopes -> [inbox] -- credit of the worker --> one batch for each (worker, port)
+//! ```
+//!
+//! While the inbox holds anything the socket is not read: that is the back-pressure on a client. A
+//! command that gets no credit for a second is answered BUSY, and so are those behind it until there
+//! is credit again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imflow_kind::Injector;
+use imflow_proto::frame::{self, Decoded, Format, Malformed};
+use imflow_proto::ticket::Credit;
+use imflow_proto::wire::envelope::Body;
+use imflow_proto::wire::{Envelope, Error, ErrorCode};
+use imflow_proto::{Record, Requester, Ticket};
+use prost::Message as _;
+use tokio::time::Instant;
+
+use super::commands::{self, Intent, Step};
+use super::frames;
+use super::limits::Limits;
+use super::peer::Peer;
+use super::pending::Pending;
+
+/// Most envelopes in one frame.
+const MAX_ENVELOPES: usize = 1_024;
+/// Answers of the gateway itself that may wait for the socket before the next command is looked at.
+const MAX_BACKLOG: usize = 256 * 1024;
+/// What a command costs beside its bytes.
+const COMMAND_OVERHEAD: usize = 128;
+/// When to come back after BUSY.
+const RETRY_AFTER_MS: u64 = 500;
+
+/// The commands that were read and are not admitted yet.
+#[derive(Default)]
+pub(super) struct Admission {
+    inbox: VecDeque<Waiting>,
+    /// Since when the first command has had no credit.
+    blocked_since: Option<Instant>,
+}
+
+struct Waiting {
+    id: u64,
+    bytes: usize,
+    step: Step,
+}
+
+/// How far it went.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    All,
+    /// Too many commands are unanswered, or too much waits for the socket.
+    Full,
+    /// This worker has no credit; ask again when some has come back.
+    Blocked(usize),
+}
+
+/// What admitting needs of the connection.
+pub(super) struct Desk<'a> {
+    pub(super) injector: &'a dyn Injector,
+    pub(super) limits: &'a Limits,
+    pub(super) peer: &'a Arc<Peer>,
+    pub(super) pending: &'a mut Pending,
+    /// Where answers of the gateway itself go.
+    pub(super) out: &'a mut Vec<u8>,
+    pub(super) unanswered: usize,
+}
+
+/// Why a frame closes its connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadFrame {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("{0} envelopes in one frame, expected at most {MAX_ENVELOPES}")]
+    TooMany(usize),
+}
+
+impl Admission {
+    pub(super) fn is_empty(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    /// Takes the commands of one frame.
+    pub(super) fn take(&mut self, peer: &Peer, format: Format, data: &Bytes) -> Result<(), BadFrame> {
+        let envelopes = frame::decode(format, data)?;
+        if envelopes.len() > MAX_ENVELOPES {
+            return Err(BadFrame::TooMany(envelopes.len()));
+        }
+        self.inbox.extend(envelopes.into_iter().map(|envelope| Waiting::read(peer, envelope)));
+        Ok(())
+    }
+
+    /// Admits from the front.
+    pub(super) fn admit(&mut self, desk: &mut Desk<'_>) -> Admitted {
+        let mut batches = Batches::default();
+        let outcome = loop {
+            let Some(first) = self.inbox.front() else { break Admitted::All };
+            if desk.out.len() > MAX_BACKLOG {
+                break Admitted::Full;
+            }
+            let Step::Enter(intent) = &first.step else {
+                self.answer_first(desk);
+                continue;
+            };
+            if desk.unanswered + batches.count >= desk.limits.in_flight {
+                break Admitted::Full;
+            }
+            let worker = desk.injector.worker_of(intent.key(&desk.peer.session));
+            match desk.injector.credit(worker, first.bytes) {
+                Ok(credit) => {
+                    self.blocked_since = None;
+                    self.enter_first(desk, worker, credit, &mut batches);
+                }
+                Err(error) if error.code() == ErrorCode::Busy && self.may_wait(desk.limits) => {
+                    break Admitted::Blocked(worker);
+                }
+                Err(error) => self.refuse_first(error),
+            }
+        };
+        if self.inbox.is_empty() {
+            self.inbox.shrink_to(64);
+            self.blocked_since = None;
+        }
+        desk.unanswered += batches.count;
+        batches.send(desk);
+        outcome
+    }
+
+    fn may_wait(&mut self, limits: &Limits) -> bool {
+        self.blocked_since.get_or_insert_with(Instant::now).elapsed() < limits.patience
+    }
+
+    fn enter_first(&mut self, desk: &mut Desk<'_>, worker: usize, credit: Box<dyn Credit>, batches: &mut Batches) {
+        let Some(Waiting { id, step: Step::Enter(intent), .. }) = self.inbox.pop_front() else { return };
+        if matches!(intent, Intent::Subscribe(_)) {
+            desk.peer.subscribed.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        let requester = Arc::clone(desk.peer) as Arc<dyn Requester>;
+        let ticket = Ticket::new(id, requester, Some(credit));
+        desk.pending.push(desk.peer.clock.now(), ticket.clone());
+        let port = intent.port();
+        batches.add(worker, port, intent.into_record(ticket, Arc::clone(&desk.peer.session)));
+    }
+
+    fn answer_first(&mut self, desk: &mut Desk<'_>) {
+        let Some(Waiting { id, step: Step::Answer(body), .. }) = self.inbox.pop_front() else { return };
+        frames::append(desk.peer.format, &Envelope { id, body: Some(body) }, desk.out);
+    }
+
+    fn refuse_first(&mut self, mut error: Error) {
+        if error.code() == ErrorCode::Busy && error.retry_after_ms == 0 {
+            error.retry_after_ms = RETRY_AFTER_MS;
+        }
+        if let Some(first) = self.inbox.front_mut() {
+            first.step = Step::Answer(Body::Error(error));
+        }
+    }
+}
+
+impl Waiting {
+    fn read(peer: &Peer, envelope: Decoded) -> Self {
+        match envelope {
+            Ok(envelope) => {
+                let (id, bytes) = (envelope.id, envelope.encoded_len() + COMMAND_OVERHEAD);
+                Self { id, bytes, step: commands::read(&peer.session, envelope) }
+            }
+            Err((id, error)) => Self { id, bytes: 0, step: Step::Answer(Body::Error(error)) },
+        }
+    }
+}
+
+/// Records that go to the same worker and port travel together.
+#[derive(Default)]
+struct Batches {
+    batches: Vec<(usize, usize, Vec<Record>)>,
+    count: usize,
+}
+
+impl Batches {
+    fn add(&mut self, worker: usize, port: usize, record: Record) {
+        self.count += 1;
+        match self.batches.iter_mut().find(|(w, p, _)| (*w, *p) == (worker, port)) {
+            Some((_, _, records)) => records.push(record),
+            None => self.batches.push((worker, port, vec![record])),
+        }
+    }
+
+    fn send(self, desk: &Desk<'_>) {
+        if self.count > 0 {
+            // Before they go: a reply must find itself expected.
+            desk.peer.outbox.expect(self.count);
+        }
+        for (worker, port, records) in self.batches {
+            desk.injector.send(worker, port, records);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::commands::port;
+    use crate::websocket::testing::{FakeInjector, peer, send_line};
+
+    struct Bench {
+        injector: Arc<FakeInjector>,
+        limits: Limits,
+        peer: Arc<Peer>,
+        pending: Pending,
+        out: Vec<u8>,
+        admission: Admission,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                injector: Arc::default(),
+                limits: Limits::default(),
+                peer: peer("alice", "phone", 1),
+                pending: Pending::default(),
+                out: Vec::new(),
+                admission: Admission::default(),
+            }
+        }
+
+        fn take(&mut self, text: &str) {
+            let data = Bytes::copy_from_slice(text.as_bytes());
+            self.admission.take(&self.peer, Format::Json, &data).expect("well-formed");
+        }
+
+        fn admit(&mut self, unanswered: usize) -> Admitted {
+            self.admission.admit(&mut Desk {
+                injector: &*self.injector,
+                limits: &self.limits,
+                peer: &self.peer,
+                pending: &mut self.pending,
+                out: &mut self.out,
+                unanswered,
+            })
+        }
+
+        fn answers(&self) -> String {
+            String::from_utf8_lossy(&self.out).into_owned()
+        }
+    }
+
+    #[test]
+    fn commands_of_one_read_travel_in_one_batch() {
+        let mut bench = Bench::new();
+        bench.take(&(1..=5).map(send_line).collect::<Vec<_>>().join("\n"));
+        assert_eq!(bench.admit(0), Admitted::All);
+        let sent = bench.injector.sent();
+        assert_eq!(sent.len(), 1);
+        assert_eq!((sent[0].0, sent[0].1.len()), (port::MESSAGES, 5));
+    }
+
+    #[test]
+    fn without_credit_a_command_waits_and_is_then_busy() {
+        let mut bench = Bench::new();
+        bench.injector.set_credit(1);
+        bench.take(&(1..=3).map(send_line).collect::<Vec<_>>().join("\n"));
+        assert_eq!(bench.admit(0), Admitted::Blocked(0));
+        assert!(!bench.admission.is_empty() && bench.out.is_empty());
+        bench.limits.patience = std::time::Duration::ZERO;
+        assert_eq!(bench.admit(1), Admitted::All);
+        let answers = bench.answers();
+        assert!(answers.contains(r#"{"id":2,"error":{"code":"BUSY""#), "{answers}");
+        assert!(answers.contains(r#"{"id":3,"error":{"code":"BUSY""#) && answers.contains("retryAfterMs"), "{answers}");
+    }
+
+    #[test]
+    fn too_many_unanswered_commands_wait_without_an_error() {
+        let mut bench = Bench::new();
+        bench.limits.in_flight = 2;
+        bench.take(&(1..=3).map(send_line).collect::<Vec<_>>().join("\n"));
+        assert_eq!(bench.admit(0), Admitted::Full);
+        assert_eq!(bench.admit(2), Admitted::Full);
+        assert_eq!(bench.admit(1), Admitted::All);
+        assert!(bench.out.is_empty());
+    }
+
+    #[test]
+    fn a_frame_of_too_many_envelopes_is_refused() {
+        let bench = Bench::new();
+        let data = Bytes::from(vec![0; MAX_ENVELOPES + 1]);
+        let refused = Admission::default().take(&bench.peer, Format::Proto, &data);
+        assert!(matches!(refused, Err(BadFrame::TooMany(_))));
+    }
+}

@@ -1,0 +1,445 @@
+//! The task of one connection, from the welcome to the goodbye.
+//!
+//! ```text
+//!            +-- take: replies, pushes --- outbox <--- dispatcher, tickets
+//!  socket <--+
+//!         ---+-- read: frames -> admission (credit) -> dataflow
+//! ```
+//!
+//! A turn takes from the outbox what may be written, admits what was read, then polls the socket and
+//! the outbox. The socket is read only while nothing waits for admission and little waits for the
+//! socket, so a client meets back-pressure and never an unbounded buffer.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use imflow_proto::Record;
+use imflow_proto::frame::Format;
+use imflow_proto::record::{SessionEvent, Subscription};
+use imflow_proto::wire::envelope::Body;
+use imflow_proto::wire::{Envelope, Welcome};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+
+use super::admission::{Admission, Admitted, Desk};
+use super::close::Close;
+use super::commands::port;
+use super::frames;
+use super::hub::Gateway;
+use super::outbox::{self, Taken};
+use super::peer::Peer;
+use super::pending::Pending;
+use super::wire::{Data, Turn, Wire, Wish};
+
+/// Replies that may wait for a socket before it is read no more.
+const MAX_UNWRITTEN: usize = 1024 * 1024;
+/// How long a goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// A live connection.
+pub(super) struct Connection<S> {
+    gateway: Arc<Gateway>,
+    peer: Arc<Peer>,
+    wire: Wire<S>,
+    admission: Admission,
+    pending: Pending,
+}
+
+/// Why it is over.
+#[derive(Debug)]
+enum End {
+    /// The client closed, or is not there any more.
+    Gone,
+    Close(Close, Option<String>),
+    /// A breach of WebSocket, with RFC 6455's code.
+    Breach(u16, &'static str),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection of a session that is registered already.
+    pub(super) fn new(gateway: Arc<Gateway>, peer: Arc<Peer>, stream: S, early: &[u8]) -> Self {
+        let wire = Wire::new(stream, early, gateway.hub.limits.max_frame);
+        Self { gateway, peer, wire, admission: Admission::default(), pending: Pending::default() }
+    }
+
+    /// Lives until either end closes.
+    pub(super) async fn run(mut self) {
+        self.peer.heard();
+        self.arrive();
+        let end = self.talk().await;
+        leave(&self.gateway, &self.peer, self.wire.out(), true);
+        self.say_goodbye(end).await;
+    }
+
+    /// Tells the dataflow. The welcome goes when all stages know of the session, so that after it
+    /// nothing is missed.
+    fn arrive(&self) {
+        let welcome = Arc::new(WelcomeOnDrop { gateway: Arc::clone(&self.gateway), peer: Arc::clone(&self.peer) });
+        let event = session_event(&self.gateway, &self.peer, true);
+        self.gateway.injector.send_and_track(0, port::SESSIONS, vec![event], welcome);
+    }
+
+    async fn talk(&mut self) -> End {
+        let gateway = Arc::clone(&self.gateway);
+        loop {
+            let mut taken = self.peer.outbox.take(self.wire.out());
+            self.heed(taken.signals);
+            let admitted = self.admit(&mut taken);
+            if let Some(end) = self.closing(&taken) {
+                return end;
+            }
+            let wish = self.wish(&taken, &admitted);
+            let (wire, peer) = (&mut self.wire, &self.peer);
+            let turn = poll_fn(|cx| wire.poll_turn(cx, peer, wish));
+            let turn = match admitted {
+                Admitted::Blocked(worker) => tokio::select! {
+                    turn = turn => turn,
+                    () = gateway.injector.credit_returned(worker) => continue,
+                },
+                Admitted::All | Admitted::Full => turn.await,
+            };
+            match turn {
+                Turn::Woken | Turn::Written => {}
+                Turn::Failed(error) => return End::from(error),
+                Turn::Read => {
+                    if let Err(end) = self.receive() {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    fn heed(&mut self, signals: u8) {
+        if signals & outbox::PING != 0 {
+            self.wire.out().extend_from_slice(&frames::PING);
+        }
+        if signals & outbox::DEADLINES != 0 {
+            let limit = self.peer.clock.now().saturating_sub(self.gateway.hub.limits.reply_timeout_ms);
+            self.pending.expire(limit);
+        }
+    }
+
+    fn admit(&mut self, taken: &mut Taken) -> Admitted {
+        let mut desk = Desk {
+            injector: &*self.gateway.injector,
+            limits: &self.gateway.hub.limits,
+            peer: &self.peer,
+            pending: &mut self.pending,
+            out: self.wire.out(),
+            unanswered: taken.unanswered,
+        };
+        let admitted = self.admission.admit(&mut desk);
+        taken.unanswered = desk.unanswered;
+        let oldest = self.pending.oldest(taken.unanswered);
+        self.peer.times.waiting_since.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        admitted
+    }
+
+    fn closing(&self, taken: &Taken) -> Option<End> {
+        let closing = taken.closing?;
+        let busy = taken.unanswered > 0 || !self.admission.is_empty();
+        (!closing.patient || !busy).then_some(End::Close(closing.why, None))
+    }
+
+    fn wish(&self, taken: &Taken, admitted: &Admitted) -> Wish {
+        let keeps_up = self.wire.backlog() + taken.reply_bytes < MAX_UNWRITTEN;
+        let room = taken.unanswered < self.gateway.hub.limits.in_flight;
+        let open = taken.welcomed && taken.closing.is_none();
+        Wish {
+            read: open && room && keeps_up && *admitted == Admitted::All,
+            more: taken.left || (*admitted == Admitted::Full && self.wire.backlog() > 0),
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), End> {
+        for data in self.wire.messages() {
+            let data = match (self.peer.format, data) {
+                (Format::Json, Data::Text(data)) | (Format::Proto, Data::Binary(data)) => data,
+                (Format::Json, Data::Binary(_)) => return Err(malformed("a binary frame, expected text")),
+                (Format::Proto, Data::Text(_)) => return Err(malformed("a text frame, expected binary")),
+            };
+            let taken = self.admission.take(&self.peer, self.peer.format, &data);
+            taken.map_err(|bad| malformed(&bad.to_string()))?;
+        }
+        Ok(())
+    }
+
+    async fn say_goodbye(&mut self, end: End) {
+        match end {
+            // Its own close frame is answered already; the answer has to leave.
+            End::Gone => {}
+            End::Close(close, detail) => {
+                let goodbye = close.goodbye(detail.as_deref());
+                frames::append(self.peer.format, &goodbye, self.wire.out());
+                self.wire.close(close.code(), close.short_reason());
+            }
+            End::Breach(code, reason) => self.wire.close(code, reason),
+        }
+        let _ = timeout(FAREWELL, poll_fn(|cx| self.wire.poll_finish(cx))).await;
+    }
+}
+
+/// Takes a session out of the registry and, if the dataflow knows of it, out of the dataflow.
+pub(super) fn leave(gateway: &Gateway, peer: &Arc<Peer>, out: &mut Vec<u8>, known: bool) {
+    gateway.hub.registry.remove(peer);
+    peer.outbox.finish(out);
+    if !known {
+        return;
+    }
+    if peer.subscribed.load(Ordering::Relaxed) {
+        let ended = Subscription { ticket: None, session: Arc::clone(&peer.session), user_ids: Vec::new() };
+        gateway.injector.send(0, port::SUBSCRIPTIONS, vec![Record::Subscription(Arc::new(ended))]);
+    }
+    gateway.injector.send(0, port::SESSIONS, vec![session_event(gateway, peer, false)]);
+}
+
+fn session_event(gateway: &Gateway, peer: &Peer, online: bool) -> Record {
+    let at = gateway.clock.now_ms() as i64;
+    Record::SessionEvent(Arc::new(SessionEvent { session: Arc::clone(&peer.session), online, at }))
+}
+
+fn malformed(detail: &str) -> End {
+    End::Close(Close::Malformed, Some(detail.to_owned()))
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                Self::Close(Close::TooLarge, Some(format!("{size} bytes, expected at most {max_size}")))
+            }
+            Error::Utf8(_) => Self::Breach(1007, "a text frame is not UTF-8"),
+            Error::Protocol(
+                tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            ) => Self::Gone,
+            Error::Protocol(_) | Error::AttackAttempt => Self::Breach(1002, "a frame breaks the WebSocket protocol"),
+            _ => Self::Gone,
+        }
+    }
+}
+
+/// Welcomes the client when the dataflow lets go of it.
+struct WelcomeOnDrop {
+    gateway: Arc<Gateway>,
+    peer: Arc<Peer>,
+}
+
+impl Drop for WelcomeOnDrop {
+    fn drop(&mut self) {
+        let session = &self.peer.session;
+        let welcome = Welcome {
+            user_id: session.user_id.to_string(),
+            device_id: session.device_id.to_string(),
+            node_id: self.gateway.node.clone(),
+            session_id: format!("{}-{}", self.gateway.node, session.number),
+            server_time: self.gateway.clock.now_ms() as i64,
+            ping_interval_ms: u32::try_from(self.gateway.hub.limits.ping_interval_ms).unwrap_or(u32::MAX),
+        };
+        let mut frame = Vec::with_capacity(256);
+        frames::append(self.peer.format, &Envelope { id: 0, body: Some(Body::Welcome(welcome)) }, &mut frame);
+        self.peer.outbox.welcome(&frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::limits::Limits;
+    use crate::websocket::outbox::Outbox;
+    use crate::websocket::peer::Times;
+    use crate::websocket::testing::{FakeInjector, gateway, send_line, session};
+    use futures_util::{SinkExt, StreamExt};
+    use imflow_proto::frame::decode;
+    use imflow_proto::wire::{Ack, ErrorCode, Goodbye};
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    type Client = WebSocketStream<DuplexStream>;
+
+    /// A dataflow that acks each message with the number in its clientMsgId.
+    fn acking() -> Arc<FakeInjector> {
+        FakeInjector::reacting(|record| {
+            if let Record::Submission(submission) = record {
+                let seq = submission.send.client_msg_id.split('-').nth(2).and_then(|n| n.parse().ok());
+                let ack = Ack { seq: seq.expect("as the test made it"), ..Ack::default() };
+                submission.ticket.answer(Body::Ack(ack));
+            }
+        })
+    }
+
+    fn connect(gateway: &Arc<Gateway>, format: Format, buffer: usize) -> (Arc<Peer>, DuplexStream) {
+        let hub = &gateway.hub;
+        let peer = Arc::new(Peer {
+            session: Arc::new(session("alice", "phone", gateway.next_session())),
+            format,
+            outbox: Outbox::new(Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
+            expires_at_ms: u64::MAX,
+            clock: Arc::clone(&hub.clock),
+            times: Times::default(),
+            subscribed: false.into(),
+        });
+        hub.registry.insert(&peer, 9).expect("room");
+        let (client, server) = duplex(buffer);
+        tokio::spawn(Connection::new(Arc::clone(gateway), Arc::clone(&peer), server, &[]).run());
+        (peer, client)
+    }
+
+    async fn speak(stream: DuplexStream) -> Client {
+        WebSocketStream::from_raw_socket(stream, Role::Client, None).await
+    }
+
+    async fn next(client: &mut Client) -> Envelope {
+        let message = client.next().await.expect("a message").expect("well-formed");
+        let decoded = decode(Format::Json, &message.into_data()).expect("well-formed");
+        decoded.into_iter().next().expect("one envelope").expect("of the schema")
+    }
+
+    async fn acks(client: &mut Client, count: usize) -> Vec<(u64, u64)> {
+        let mut acks = Vec::new();
+        while acks.len() < count {
+            match next(client).await {
+                Envelope { id, body: Some(Body::Ack(ack)) } => acks.push((id, ack.seq)),
+                Envelope { body: Some(Body::Welcome(_)), .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        acks
+    }
+
+    async fn goodbye(client: &mut Client) -> (Goodbye, u16) {
+        loop {
+            let envelope = next(client).await;
+            if let Some(Body::Goodbye(goodbye)) = envelope.body {
+                let close = client.next().await;
+                let Some(Ok(Message::Close(Some(frame)))) = close else { panic!("a close frame, got {close:?}") };
+                return (goodbye, frame.code.into());
+            }
+        }
+    }
+
+    /// Masked text frames, as a client writes them.
+    async fn frames(texts: impl IntoIterator<Item = String>) -> Vec<u8> {
+        let (near, mut far) = duplex(1 << 20);
+        let mut client = speak(near).await;
+        for text in texts {
+            client.send(Message::text(text)).await.expect("the buffer is large");
+        }
+        drop(client);
+        let mut bytes = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes).await.expect("in memory");
+        bytes
+    }
+
+    /// A peer of ours queued a slice of its read buffer, and lost or doubled pipelined sends.
+    #[tokio::test]
+    async fn frames_in_one_write_split_at_every_byte_arrive_once_in_order() {
+        let gateway = gateway(acking(), Limits::default());
+        let bytes = frames((1..=4).map(send_line)).await;
+        for split in 0..=bytes.len() {
+            let (_, mut stream) = connect(&gateway, Format::Json, 1 << 16);
+            stream.write_all(&bytes[..split]).await.expect("open");
+            tokio::task::yield_now().await;
+            stream.write_all(&bytes[split..]).await.expect("open");
+            let acks = acks(&mut speak(stream).await, 4).await;
+            assert_eq!(acks, [(1, 1), (2, 2), (3, 3), (4, 4)], "split at {split}");
+        }
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_pipelined_commands_are_all_answered() {
+        let gateway = gateway(acking(), Limits { in_flight: 64, ..Limits::default() });
+        let (_, stream) = connect(&gateway, Format::Json, 4_096);
+        let (mut sink, mut source) = speak(stream).await.split();
+        let writer = tokio::spawn(async move {
+            for id in 1..=10_000 {
+                sink.send(Message::text(send_line(id))).await.expect("open");
+            }
+            sink
+        });
+        let mut answered = 0;
+        while answered < 10_000 {
+            let message = source.next().await.expect("open").expect("well-formed");
+            let decoded = decode(Format::Json, &message.into_data()).expect("well-formed");
+            answered += decoded.iter().filter(|e| matches!(e, Ok(Envelope { body: Some(Body::Ack(_)), .. }))).count();
+        }
+        writer.await.expect("all sent");
+    }
+
+    #[tokio::test]
+    async fn a_malformed_frame_closes_with_its_code() {
+        let gateway = gateway(acking(), Limits::default());
+        for message in [Message::text("{"), Message::binary(vec![1, 2, 3])] {
+            let (_, stream) = connect(&gateway, Format::Json, 4_096);
+            let mut client = speak(stream).await;
+            client.send(message).await.expect("open");
+            let (goodbye, code) = goodbye(&mut client).await;
+            assert_eq!((goodbye.code, goodbye.reconnect, code), (4500, false, 4500));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_beyond_the_limit_closes_with_its_code() {
+        let gateway = gateway(acking(), Limits { max_frame: 1_024, ..Limits::default() });
+        let (_, stream) = connect(&gateway, Format::Json, 1 << 16);
+        let mut client = speak(stream).await;
+        client.send(Message::text("x".repeat(2_000))).await.expect("open");
+        let (goodbye, code) = goodbye(&mut client).await;
+        assert!(code == 4513 && goodbye.reason.contains("1024"), "{goodbye:?}");
+    }
+
+    #[tokio::test]
+    async fn a_drained_connection_answers_first_then_says_goodbye() {
+        let injector = Arc::new(FakeInjector::default());
+        let gateway = gateway(Arc::clone(&injector), Limits::default());
+        let (peer, stream) = connect(&gateway, Format::Json, 4_096);
+        let mut client = speak(stream).await;
+        assert!(matches!(next(&mut client).await.body, Some(Body::Welcome(_))));
+        client.send(Message::text(send_line(7))).await.expect("open");
+        let submission = loop {
+            tokio::task::yield_now().await;
+            let sent = injector.sent().into_iter().flat_map(|(_, records)| records);
+            if let Some(Record::Submission(submission)) = sent.into_iter().find(|r| matches!(r, Record::Submission(_))) {
+                break submission;
+            }
+        };
+        peer.outbox.close(Close::ShuttingDown, true);
+        tokio::task::yield_now().await;
+        submission.ticket.answer(Body::Ack(Ack { seq: 1, ..Ack::default() }));
+        assert_eq!(acks(&mut client, 1).await, [(7, 1)]);
+        assert!(goodbye(&mut client).await.0.reconnect);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_nobody_answers_times_out() {
+        let gateway = gateway(Arc::new(FakeInjector::default()), Limits::default());
+        tokio::spawn(crate::websocket::watch::run(Arc::clone(&gateway)));
+        let (_, stream) = connect(&gateway, Format::Json, 4_096);
+        let mut client = speak(stream).await;
+        client.send(Message::text(send_line(9))).await.expect("open");
+        assert!(matches!(next(&mut client).await.body, Some(Body::Welcome(_))));
+        let reply = next(&mut client).await;
+        assert!(matches!(&reply, Envelope { id: 9, body: Some(Body::Error(e)) } if e.code() == ErrorCode::Timeout), "{reply:?}");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_tells_the_dataflow() {
+        let injector = Arc::new(FakeInjector::default());
+        let gateway = gateway(Arc::clone(&injector), Limits::default());
+        let (peer, stream) = connect(&gateway, Format::Json, 4_096);
+        peer.subscribed.store(true, Ordering::Relaxed);
+        let mut client = speak(stream).await;
+        next(&mut client).await;
+        client.close(None).await.expect("open");
+        while client.next().await.is_some() {}
+        let ports: Vec<usize> = injector.sent().into_iter().map(|(port, _)| port).collect();
+        assert_eq!(ports, [port::SESSIONS, port::SUBSCRIPTIONS, port::SESSIONS]);
+        assert!(gateway.hub.registry.numbered(peer.session.number).is_none());
+    }
+}

@@ -1,0 +1,168 @@
+//! From an HTTP request to a connection: everything that can be refused is refused here, before the
+//! upgrade, with a status and a sentence.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::TokioIo;
+use imflow_proto::frame::Format;
+use imflow_proto::record::{Scopes, Session};
+use imflow_proto::wire::{Error, ErrorCode};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::close::Close;
+use super::connection::{Connection, leave};
+use super::hub::{Gateway, NoRoom, Place};
+use super::outbox::Outbox;
+use super::peer::{Peer, Times};
+use crate::PeerAddress;
+use crate::auth::Claims;
+use crate::bearer::{bearer, not_accepted};
+use crate::refusal::Refusal;
+
+/// When to come back after 429 and 503.
+const RETRY_AFTER_MS: u64 = 5_000;
+
+/// `GET {path}`.
+pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    match accept(&gateway, request) {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn accept(gateway: &Arc<Gateway>, mut request: Request) -> Result<Response, Refusal> {
+    let key = websocket_key(request.headers())?;
+    if gateway.draining.load(Ordering::Acquire) {
+        let error = Error::of(ErrorCode::ShuttingDown, "this node is shutting down; connect again after a short while");
+        return Err(error.retry_after(RETRY_AFTER_MS).into());
+    }
+    let offered = Offered::read(request.headers());
+    let format = offered.format()?;
+    let ip = request.extensions().get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let place = gateway.doors.enter(ip, &gateway.hub.limits).map_err(|no_room| refuse_place(&no_room))?;
+    let token = bearer(request.headers()).or(offered.token).ok_or_else(no_token)?;
+    let claims = gateway.secrets.verify(token).map_err(|error| not_accepted(&error))?;
+    let peer = register(gateway, claims, format)?;
+    tokio::spawn(connect(Arc::clone(gateway), peer, hyper::upgrade::on(&mut request), place));
+    Ok(switching(&key, format))
+}
+
+/// Waits for the upgrade, then lives as the connection.
+async fn connect(gateway: Arc<Gateway>, peer: Arc<Peer>, upgrade: hyper::upgrade::OnUpgrade, place: Place) {
+    let parts = match upgrade.await {
+        Ok(upgraded) => upgraded.downcast::<TokioIo<TcpStream>>().ok(),
+        Err(_) => None,
+    };
+    match parts {
+        Some(parts) => {
+            let stream = parts.io.into_inner();
+            Box::pin(Connection::new(gateway, peer, stream, &parts.read_buf).run()).await;
+        }
+        None => leave(&gateway, &peer, &mut Vec::new(), false),
+    }
+    drop(place);
+}
+
+fn register(gateway: &Gateway, claims: Claims, format: Format) -> Result<Arc<Peer>, Refusal> {
+    let session = Session {
+        number: gateway.next_session(),
+        user_id: claims.user_id.into(),
+        device_id: claims.device_id.into(),
+        // What an administrator may do, only the control API offers.
+        scopes: Scopes { admin: false, ..claims.scopes },
+    };
+    let hub = &gateway.hub;
+    let peer = Arc::new(Peer {
+        session: Arc::new(session),
+        format,
+        outbox: Outbox::new(Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
+        expires_at_ms: claims.expires_at_ms,
+        clock: Arc::clone(&hub.clock),
+        times: Times::default(),
+        subscribed: AtomicBool::new(false),
+    });
+    peer.heard();
+    let replaced = hub.registry.insert(&peer, hub.limits.max_connections_per_user).map_err(|_| {
+        let sentence = "this user has as many connections as it may; close one on another device";
+        Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS))
+            .with_status(StatusCode::TOO_MANY_REQUESTS)
+    })?;
+    if let Some(older) = replaced {
+        older.outbox.close(Close::Replaced, false);
+    }
+    Ok(peer)
+}
+
+fn websocket_key(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
+    let has = |name, word: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(word))
+    };
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
+        return Err(Refusal::of(ErrorCode::Invalid, "this path speaks WebSocket: connect with a WebSocket client")
+            .with_status(StatusCode::UPGRADE_REQUIRED));
+    }
+    if !has(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err(Refusal::of(ErrorCode::Unsupported, "`Sec-WebSocket-Version` must be 13")
+            .with_status(StatusCode::UPGRADE_REQUIRED));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
+    key.ok_or_else(|| Refusal::of(ErrorCode::Invalid, "`Sec-WebSocket-Key` is missing"))
+}
+
+/// What the client offered in `Sec-WebSocket-Protocol`.
+struct Offered<'a> {
+    protocols: Vec<&'a str>,
+    /// Browsers cannot set `Authorization`, so a token may come as a second subprotocol.
+    token: Option<&'a str>,
+}
+
+impl<'a> Offered<'a> {
+    fn read(headers: &'a HeaderMap) -> Self {
+        let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+        let protocols: Vec<_> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let token = protocols.iter().find_map(|protocol| protocol.strip_prefix("bearer."));
+        Self { protocols, token }
+    }
+
+    /// The client's first choice of those that are spoken here.
+    fn format(&self) -> Result<Format, Refusal> {
+        let spoken = |name: &&str| Format::ALL.into_iter().find(|format| format.subprotocol() == *name);
+        self.protocols.iter().find_map(spoken).ok_or_else(|| {
+            let [json, proto] = Format::ALL.map(Format::subprotocol);
+            Refusal::of(ErrorCode::Invalid, format!("offer the subprotocol `{json}` or `{proto}` in `Sec-WebSocket-Protocol`"))
+        })
+    }
+}
+
+fn switching(key: &HeaderValue, format: Format) -> Response {
+    let accept = derive_accept_key(key.as_bytes());
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, format.subprotocol())
+        .body(Body::empty())
+        .expect("base64 and subprotocols are valid header values")
+}
+
+fn no_token() -> Refusal {
+    let sentence = "no token: send `Authorization: Bearer TOKEN`, or the subprotocol `bearer.TOKEN`";
+    Refusal::of(ErrorCode::Unauthenticated, sentence)
+}
+
+fn refuse_place(no_room: &NoRoom) -> Refusal {
+    let (status, sentence) = match no_room {
+        NoRoom::Total => (StatusCode::SERVICE_UNAVAILABLE, "this node has as many connections as it may; connect again later"),
+        NoRoom::Address => (StatusCode::TOO_MANY_REQUESTS, "your IP address has as many connections as it may; close some first"),
+    };
+    Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS)).with_status(status)
+}

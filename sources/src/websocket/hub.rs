@@ -1,0 +1,167 @@
+//! What the gateway shares: the half that others reach ([`Hub`], the `Outboxes` that sinks deliver
+//! to) exists from the building on; the other half ([`Gateway`]) from the start on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use imflow_kind::{Clock, Injector, Outboxes};
+use imflow_proto::Record;
+use parking_lot::{Condvar, Mutex};
+use rapidhash::RapidHashMap;
+use tokio::sync::Notify;
+
+use super::flow::Flow;
+use super::limits::Limits;
+use super::peer::CoarseClock;
+use super::registry::Registry;
+use crate::auth::Secrets;
+
+/// Sessions, and what is to be delivered to them.
+pub(super) struct Hub {
+    pub(super) limits: Arc<Limits>,
+    pub(super) registry: Registry,
+    pub(super) flow: Arc<Flow>,
+    pub(super) clock: Arc<CoarseClock>,
+    /// Records that the dispatcher has not seen. Bounded by credit: what is delivered belongs to
+    /// commands whose replies are in this very queue, before it or after it.
+    queue: Mutex<Vec<Record>>,
+    pub(super) delivered: Notify,
+}
+
+impl Hub {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits: Arc::new(limits),
+            registry: Registry::new(),
+            flow: Arc::default(),
+            clock: Arc::new(CoarseClock::new()),
+            queue: Mutex::default(),
+            delivered: Notify::new(),
+        })
+    }
+
+    /// Takes all that was delivered.
+    pub(super) fn take(&self) -> Vec<Record> {
+        std::mem::take(&mut self.queue.lock())
+    }
+}
+
+impl Outboxes for Hub {
+    fn deliver(&self, mut records: Vec<Record>) {
+        let mut queue = self.queue.lock();
+        match queue.is_empty() {
+            true => *queue = records,
+            false => queue.append(&mut records),
+        }
+        drop(queue);
+        self.delivered.notify_one();
+    }
+}
+
+/// All that a connection needs.
+pub(super) struct Gateway {
+    pub(super) hub: Arc<Hub>,
+    pub(super) injector: Arc<dyn Injector>,
+    pub(super) secrets: Secrets,
+    pub(super) node: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) draining: AtomicBool,
+    pub(super) doors: Arc<Doors>,
+    sessions: AtomicU64,
+}
+
+impl Gateway {
+    pub(super) fn new(hub: Arc<Hub>, injector: Arc<dyn Injector>, secrets: Secrets, node: String, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let doors = Arc::new(Doors::default());
+        Arc::new(Self { hub, injector, secrets, node, clock, draining: AtomicBool::new(false), doors, sessions: AtomicU64::new(1) })
+    }
+
+    /// A number that no session of this process had before; 0 is the control API's.
+    pub(super) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Counts connections, in total and by IP address.
+#[derive(Default)]
+pub(super) struct Doors {
+    counts: Mutex<Counts>,
+    empty: Condvar,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: usize,
+    by_ip: RapidHashMap<IpAddr, usize>,
+}
+
+/// Why there is no room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    Total,
+    Address,
+}
+
+/// One connection, counted until dropped.
+pub(super) struct Place {
+    doors: Arc<Doors>,
+    ip: IpAddr,
+}
+
+impl Doors {
+    pub(super) fn enter(self: &Arc<Self>, ip: IpAddr, limits: &Limits) -> Result<Place, NoRoom> {
+        let mut counts = self.counts.lock();
+        if counts.total >= limits.max_connections {
+            return Err(NoRoom::Total);
+        }
+        let of_ip = counts.by_ip.entry(ip).or_default();
+        if *of_ip >= limits.max_connections_per_ip {
+            return Err(NoRoom::Address);
+        }
+        *of_ip += 1;
+        counts.total += 1;
+        Ok(Place { doors: Arc::clone(self), ip })
+    }
+
+    /// Blocks until nobody is connected, for `patience` at most.
+    pub(super) fn wait_until_empty(&self, patience: std::time::Duration) {
+        let mut counts = self.counts.lock();
+        self.empty.wait_while_for(&mut counts, |counts| counts.total > 0, patience);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.doors.counts.lock();
+        counts.total -= 1;
+        if let Some(of_ip) = counts.by_ip.get_mut(&self.ip) {
+            *of_ip -= 1;
+            if *of_ip == 0 {
+                counts.by_ip.remove(&self.ip);
+            }
+        }
+        if counts.total == 0 {
+            self.doors.empty.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn places_are_given_back() {
+        let limits = Limits { max_connections: 2, max_connections_per_ip: 1, ..Limits::default() };
+        let doors = Arc::new(Doors::default());
+        let (a, b, c) = (Ipv4Addr::new(1, 0, 0, 1).into(), Ipv4Addr::new(1, 0, 0, 2).into(), Ipv4Addr::new(1, 0, 0, 3).into());
+        let first = doors.enter(a, &limits).expect("room");
+        assert_eq!(doors.enter(a, &limits).err(), Some(NoRoom::Address));
+        let _second = doors.enter(b, &limits).expect("room");
+        assert_eq!(doors.enter(c, &limits).err(), Some(NoRoom::Total));
+        drop(first);
+        assert!(doors.enter(a, &limits).is_ok());
+    }
+}

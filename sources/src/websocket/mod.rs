@@ -1,0 +1,166 @@
+//! The kind `websocket`: the gateway that devices connect to.
+//!
+//! ```text
+//! handshake -> connection -> admission -> [dataflow] -> hub -> dispatch -> outbox -> connection
+//! ```
+//!
+//! It turns frames into records and records into frames; it knows scopes, credit and limits, and
+//! nothing of what a message means.
+
+mod admission;
+mod close;
+mod commands;
+mod connection;
+mod cork;
+mod dispatch;
+mod flow;
+mod frames;
+mod handshake;
+mod hub;
+mod limits;
+mod outbox;
+mod peer;
+mod pending;
+mod registry;
+#[cfg(test)]
+mod testing;
+mod watch;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::any;
+use imflow_kind::{
+    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Outboxes, Port, RoleName, Roles, Source,
+    StartError, State,
+};
+use imflow_proto::RecordType;
+use tokio::task::AbortHandle;
+
+use self::close::Close;
+use self::dispatch::Dispatcher;
+use self::hub::{Gateway, Hub};
+use self::limits::Limits;
+use crate::HttpListener;
+use crate::auth::Secrets;
+
+/// How long the end of the process waits for the last goodbyes.
+const LAST_GOODBYES: Duration = Duration::from_secs(2);
+
+const DESCRIPTION: Description = Description {
+    name: "websocket",
+    family: Family::Source,
+    summary: "The gateway: devices connect here, send commands and get pushes",
+    doc: "Takes WebSocket connections at `path` of a listener, with the subprotocol `imflow.v1.json` or \
+          `imflow.v1.proto` and a token in `Authorization: Bearer` (or the subprotocol `bearer.TOKEN`).\n\n\
+          Each command of a client leaves on a port and meets exactly one reply. A `push` sink with \
+          `to` set to this source brings replies and pushes back.",
+    key: Key::Conversation,
+    state: State::Volatile,
+    inputs: &[],
+    outputs: &[
+        Port::of("messages", &[RecordType::Submission], "Messages as devices sent them."),
+        Port::of("commands", &[RecordType::Command], "Wishes to create conversations and to change members."),
+        Port::of("sessions", &[RecordType::SessionEvent], "Sessions that began or ended."),
+        Port::of("subscriptions", &[RecordType::Subscription], "Whose presence a session follows."),
+        Port::of("queries", &[RecordType::Query], "Reads: history, sync, conversations."),
+    ],
+    options: limits::OPTIONS,
+    provides: &[RoleName::Outboxes],
+    limits: &[
+        Limit { what: "connections", bound: "`max_connections`, `.._per_user`, `.._per_ip`", policy: "refused before the upgrade with 503 or 429" },
+        Limit { what: "unanswered commands of a connection", bound: "`in_flight`", policy: "its socket is not read" },
+        Limit { what: "commands without credit", bound: "1 s", policy: "the socket is not read, then they are answered BUSY" },
+        Limit { what: "pushes that wait for a connection", bound: "`outbox_bytes`, `outbox_pushes`", policy: "dropped, and the connection is closed with 4408" },
+        Limit { what: "replies that wait for a connection", bound: "1 MiB", policy: "its socket is not read" },
+        Limit { what: "a frame", bound: "`max_frame`, 1,024 envelopes", policy: "the connection is closed with 4513 or 4500" },
+    ],
+};
+
+/// The kind, for the registry.
+pub(crate) fn kind() -> Kind {
+    Kind {
+        description: &DESCRIPTION,
+        form: Form::Source(Arc::new(|context: &IoContext| Ok(Box::new(WebSocket::build(context)?) as Box<dyn Source>))),
+    }
+}
+
+/// The source: built, then started.
+struct WebSocket {
+    name: String,
+    node: String,
+    data: std::path::PathBuf,
+    listener: String,
+    path: String,
+    clock: Arc<dyn Clock>,
+    roles: Roles,
+    hub: Arc<Hub>,
+    gateway: Option<Arc<Gateway>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl WebSocket {
+    fn build(context: &IoContext) -> Result<Self, StartError> {
+        let path = context.options.text("path").to_owned();
+        if !path.starts_with('/') || path.contains(['{', '}', '*']) {
+            let sentence = format!("source `{}`: `path` is `{path}`, expected a path like \"/ws\"", context.name);
+            return Err(StartError::new(sentence));
+        }
+        let hub = Hub::new(Limits::from_options(&context.options));
+        context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Outboxes>);
+        Ok(Self {
+            name: context.name.clone(),
+            node: context.node.clone(),
+            data: context.data.clone(),
+            listener: context.options.text("listener").to_owned(),
+            path,
+            clock: Arc::clone(&context.clock),
+            roles: context.roles.clone(),
+            hub,
+            gateway: None,
+            tasks: Vec::new(),
+        })
+    }
+}
+
+impl Source for WebSocket {
+    fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
+        let listener = find_listener(&self.roles, &self.name, &self.listener)?;
+        let secrets = Secrets::open(&self.data).map_err(|error| StartError::new(error.to_string()))?;
+        let gateway = Gateway::new(Arc::clone(&self.hub), injector, secrets, self.node.clone(), Arc::clone(&self.clock));
+        listener.mount(Router::new().route(&self.path, any(handshake::upgrade)).with_state(Arc::clone(&gateway)));
+        self.tasks = vec![
+            tokio::spawn(Dispatcher::new(Arc::clone(&self.hub)).run()).abort_handle(),
+            tokio::spawn(watch::run(Arc::clone(&gateway))).abort_handle(),
+        ];
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        if let Some(gateway) = &self.gateway {
+            gateway.draining.store(true, Ordering::Release);
+            gateway.hub.registry.each(|peer| peer.outbox.close(Close::ShuttingDown, true));
+        }
+    }
+
+    /// Blocks for the last goodbyes, which the runtime's other threads write.
+    fn stop(&mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            gateway.draining.store(true, Ordering::Release);
+            gateway.hub.registry.each(|peer| peer.outbox.close(Close::ShuttingDown, false));
+            gateway.doors.wait_until_empty(LAST_GOODBYES);
+        }
+        self.tasks.drain(..).for_each(|task| task.abort());
+    }
+}
+
+/// The listener that a source names.
+pub(crate) fn find_listener(roles: &Roles, source: &str, listener: &str) -> Result<Arc<HttpListener>, StartError> {
+    roles.find::<Arc<HttpListener>>(&HttpListener::role(listener)).ok_or_else(|| {
+        StartError::new(format!("source `{source}`: no listener `{listener}` is open; add [listeners.{listener}] with an `address`"))
+    })
+}

@@ -1,0 +1,85 @@
+//! One live session as the rest of the gateway sees it: who it is, its outbox, and when it was last
+//! heard of. The connection itself belongs to its task alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use imflow_proto::Requester;
+use imflow_proto::frame::Format;
+use imflow_proto::record::Session;
+use imflow_proto::wire::Envelope;
+use imflow_proto::wire::envelope::Body;
+
+use super::frames;
+use super::outbox::Outbox;
+
+/// Milliseconds since the gateway was built, advanced once a tick: reading it costs nothing.
+pub(super) struct CoarseClock(AtomicU64);
+
+impl CoarseClock {
+    /// Zero means "never" to those who store times.
+    pub(super) fn new() -> Self {
+        Self(AtomicU64::new(1))
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, now: u64) {
+        self.0.store(now.max(1), Ordering::Relaxed);
+    }
+}
+
+/// A session and its outbox.
+pub(super) struct Peer {
+    pub(super) session: Arc<Session>,
+    pub(super) format: Format,
+    pub(super) outbox: Outbox,
+    /// Milliseconds since the Unix epoch.
+    pub(super) expires_at_ms: u64,
+    pub(super) clock: Arc<CoarseClock>,
+    pub(super) times: Times,
+    /// Whether the session follows anybody's presence.
+    pub(super) subscribed: AtomicBool,
+}
+
+/// Written by the connection, read by the watch; 0 is "never" or "not so".
+#[derive(Default)]
+pub(super) struct Times {
+    pub(super) alive: AtomicU64,
+    pub(super) pinged: AtomicU64,
+    /// Since when the socket has taken nothing of what waits.
+    pub(super) stalled_since: AtomicU64,
+    /// When the oldest unanswered command was taken.
+    pub(super) waiting_since: AtomicU64,
+}
+
+impl Peer {
+    /// Something was read.
+    pub(super) fn heard(&self) {
+        self.times.alive.store(self.clock.now(), Ordering::Relaxed);
+    }
+
+    /// A write took some bytes or none, and something still waits or nothing.
+    pub(super) fn wrote(&self, some: bool, waits: bool) {
+        let stalled = &self.times.stalled_since;
+        if !waits {
+            stalled.store(0, Ordering::Relaxed);
+        } else if some || stalled.load(Ordering::Relaxed) == 0 {
+            stalled.store(self.clock.now(), Ordering::Relaxed);
+        }
+        if some {
+            // TCP got an acknowledgement for earlier bytes, or has room: the other end is there.
+            self.heard();
+        }
+    }
+}
+
+impl Requester for Peer {
+    fn answer(&self, id: u64, body: Body) {
+        let mut frame = Vec::with_capacity(128);
+        frames::append(self.format, &Envelope { id, body: Some(body) }, &mut frame);
+        self.outbox.reply(&frame);
+    }
+}

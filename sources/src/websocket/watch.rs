@@ -1,0 +1,95 @@
+//! Looks over all sessions once a tick: who is silent, stuck, out of time or answered too late.
+//!
+//! It reads a few atomics per session and signals the connection's task; there is no timer per
+//! connection, so a hundred thousand idle ones cost next to nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::close::Close;
+use super::hub::Gateway;
+use super::limits::Limits;
+use super::outbox;
+use super::peer::Peer;
+
+/// Runs for good, and drives the coarse clock.
+pub(super) async fn run(gateway: Arc<Gateway>) {
+    let start = Instant::now();
+    let mut ticks = interval(gateway.hub.limits.tick());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = start.elapsed().as_millis() as u64;
+        gateway.hub.clock.set(now);
+        let wall = gateway.clock.now_ms();
+        gateway.hub.registry.each(|peer| look_at(peer, now, wall, &gateway.hub.limits));
+    }
+}
+
+fn look_at(peer: &Peer, now: u64, wall_ms: u64, limits: &Limits) {
+    let times = &peer.times;
+    let age = |since: u64| now.saturating_sub(since);
+    if peer.expires_at_ms <= wall_ms {
+        return peer.outbox.close(Close::TokenExpired, false);
+    }
+    let stalled = times.stalled_since.load(Ordering::Relaxed);
+    if stalled != 0 && age(stalled) >= limits.write_stall_ms {
+        return peer.outbox.close(Close::SlowConsumer, false);
+    }
+    let silent = age(times.alive.load(Ordering::Relaxed));
+    if silent >= 2 * limits.ping_interval_ms {
+        return peer.outbox.close(Close::NoPong, false);
+    }
+    if silent >= limits.ping_interval_ms && age(times.pinged.load(Ordering::Relaxed)) >= limits.ping_interval_ms {
+        times.pinged.store(now, Ordering::Relaxed);
+        peer.outbox.signal(outbox::PING);
+    }
+    let waiting = times.waiting_since.load(Ordering::Relaxed);
+    if waiting != 0 && age(waiting) >= limits.reply_timeout_ms {
+        peer.outbox.signal(outbox::DEADLINES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::testing::peer;
+
+    fn verdict(peer: &Peer, now: u64) -> (u8, Option<Close>) {
+        look_at(peer, now, 0, &Limits::default());
+        let taken = peer.outbox.take(&mut Vec::new());
+        (taken.signals, taken.closing.map(|closing| closing.why))
+    }
+
+    #[test]
+    fn a_silent_connection_is_pinged_once_then_closed() {
+        let peer = peer("alice", "phone", 1);
+        peer.clock.set(1_000);
+        peer.heard();
+        assert_eq!(verdict(&peer, 20_000), (0, None));
+        assert_eq!(verdict(&peer, 26_000), (outbox::PING, None));
+        assert_eq!(verdict(&peer, 27_000), (0, None));
+        assert_eq!(verdict(&peer, 51_000), (0, Some(Close::NoPong)));
+    }
+
+    #[test]
+    fn a_write_without_progress_ends_the_connection() {
+        let peer = peer("alice", "phone", 1);
+        peer.clock.set(100_000);
+        peer.heard();
+        peer.wrote(true, true);
+        peer.clock.set(110_000);
+        peer.wrote(false, true);
+        assert_eq!(verdict(&peer, 119_000), (0, None));
+        assert_eq!(verdict(&peer, 120_000), (0, Some(Close::SlowConsumer)));
+    }
+
+    #[test]
+    fn an_expired_token_ends_the_session() {
+        let peer = peer("alice", "phone", 1);
+        look_at(&peer, 1, u64::MAX, &Limits::default());
+        assert_eq!(peer.outbox.take(&mut Vec::new()).closing.map(|c| c.why), Some(Close::TokenExpired));
+    }
+}

@@ -1,0 +1,8 @@
+//! One file for each command.
+
+pub mod chat;
+pub mod check;
+pub mod graph;
+pub mod list;
+pub mod run;
+pub mod token;

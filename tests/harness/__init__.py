@@ -1,0 +1,1 @@
+"""What the end-to-end tests share: a server process, clients of both encodings, the HTTP API."""

@@ -1,0 +1,112 @@
+"""kill -9 at random moments under load, many times.
+
+Acked means present exactly once, at the acked place; what was not acked may be sent again and is then
+present exactly once too; seq has no gap. The seed of the moments is printed, IMFLOW_SEED repeats it.
+"""
+
+import os
+import random
+import threading
+import time
+
+from websockets.exceptions import WebSocketException
+
+from harness.client import Closed
+
+ROUNDS = int(os.environ.get("IMFLOW_KILLS", "50"))
+USERS = ["u1", "u2", "u3", "u4"]
+CONVERSATIONS = ["c1", "c2"]
+IN_FLIGHT = 16
+# The whole loop; a slow machine does fewer messages a round, not fewer rounds.
+BUDGET_SECONDS = 150
+
+
+class Sender:
+    """One user's device across all connections: what was acked, and what is still owed."""
+
+    def __init__(self, user, format):
+        self.user, self.format = user, format
+        self.acked = {}
+        self.owed = []
+
+    def run(self, server):
+        """Sends until the server dies: first what is owed, then new messages, some in flight at once."""
+        try:
+            with server.client(self.user, format=self.format) as client:
+                self._talk(client)
+        except (Closed, WebSocketException, OSError):
+            pass  # It was killed: what is owed stays owed.
+
+    def _talk(self, client):
+        flying = []
+        for message in list(self.owed):
+            flying.append((client.post(send=message), message))
+        while True:
+            while len(flying) < IN_FLIGHT:
+                conversation = CONVERSATIONS[len(self.acked) % len(CONVERSATIONS)]
+                message = client.message(conversation, f"{self.user} says something", None)
+                # Owed before it is sent: the connection may break in between.
+                self.owed.append(message)
+                flying.append((client.post(send=message), message))
+            command, message = flying.pop(0)
+            reply = client.reply(command)
+            if reply.get("error", {}).get("retryable"):
+                flying.append((client.post(send=message), message))
+            else:
+                self._settle(message, reply)
+
+    def _settle(self, message, reply):
+        assert "ack" in reply, reply
+        self.owed.remove(message)
+        known = self.acked.setdefault(message["clientMsgId"], (message["conversationId"], reply["ack"]))
+        assert known[1] == reply["ack"]
+
+    def settle_all(self, server):
+        """The server lives: everything owed is sent again and answered."""
+        with server.client(self.user, format=self.format) as client:
+            for command, message in [(client.post(send=message), message) for message in list(self.owed)]:
+                self._settle(message, client.reply(command))
+
+
+def test_fifty_kills_lose_repeat_and_skip_nothing(server):
+    seed = int(os.environ.get("IMFLOW_SEED", time.time_ns() % 1_000_000_000))
+    print(f"seed: IMFLOW_SEED={seed}")
+    moments = random.Random(seed)
+    for name in CONVERSATIONS:
+        server.group(name, *USERS)
+    senders = [Sender(user, ("json", "proto")[n % 2]) for n, user in enumerate(USERS)]
+    [server.token(user) for user in USERS]
+
+    begin = time.monotonic()
+    for round in range(ROUNDS):
+        threads = [threading.Thread(target=sender.run, args=(server,)) for sender in senders]
+        [thread.start() for thread in threads]
+        time.sleep(moments.uniform(0.02, 0.6))
+        server.kill()
+        [thread.join(30) for thread in threads]
+        server.start()
+        assert time.monotonic() - begin < BUDGET_SECONDS, f"only {round + 1} rounds in {BUDGET_SECONDS} s"
+
+    for sender in senders:
+        sender.settle_all(server)
+    check(server, senders)
+    total = sum(len(sender.acked) for sender in senders)
+    print(f"{ROUNDS} kills, {total} messages, {time.monotonic() - begin:.0f} s")
+    assert total > ROUNDS, "there was hardly any load"
+
+
+def check(server, senders):
+    acked = {id: place for sender in senders for id, place in sender.acked.items()}
+    with server.client("u1", "checker") as reader:
+        for conversation in CONVERSATIONS:
+            history = reader.history(conversation)
+            assert [m["seq"] for m in history] == list(range(1, len(history) + 1)), "a gap in seq"
+            stored = {m["clientMsgId"]: m for m in history}
+            assert len(stored) == len(history), "a message is stored twice"
+            expected = {id: ack for id, (where, ack) in acked.items() if where == conversation}
+            assert stored.keys() == expected.keys(), "stored and acked are not the same messages"
+            for id, ack in expected.items():
+                message = stored[id]
+                assert (message["seq"], message["serverMsgId"]) == (ack["seq"], ack["serverMsgId"])
+            ids = [int(m["serverMsgId"]) for m in history]
+            assert ids == sorted(set(ids)), "serverMsgIds increase across restarts"
