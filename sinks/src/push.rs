@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use imflow_kind::{Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Opt, OptType, Outboxes, Port, RoleName, Roles, Sink, StartError, State, Time};
+use imflow_kind::{
+    Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Opt, OptType, Outboxes,
+    Port, RoleName, Roles, Sink, StartError, State, Time,
+};
 use imflow_proto::{Record, RecordType};
 
 /// `records: Committed | Reply | Rejection | Delivery | Presence`
@@ -21,11 +24,21 @@ pub static DESCRIPTION: Description = Description {
     state: State::None,
     inputs: &[Port::of(
         "records",
-        &[RecordType::Committed, RecordType::Reply, RecordType::Rejection, RecordType::Delivery, RecordType::Presence],
+        &[
+            RecordType::Committed,
+            RecordType::Reply,
+            RecordType::Rejection,
+            RecordType::Delivery,
+            RecordType::Presence,
+        ],
         "what clients get to see",
     )],
     outputs: &[],
-    options: &[Opt::required("to", OptType::Reference(RoleName::Outboxes), "the source whose connections are pushed to")],
+    options: &[Opt::required(
+        "to",
+        OptType::Reference(RoleName::Outboxes),
+        "the source whose connections are pushed to",
+    )],
     provides: &[],
     limits: &[],
 };

@@ -73,7 +73,19 @@ impl Committer {
         let (segments, space, progress) = shared;
         let group = Vec::with_capacity(COMMIT_RECORDS);
         let (begun, stopped, buffer) = (None, false, vec![0; HEADER]);
-        Self { inbox, index, segments, space, progress, completions, tail, begun, stopped, buffer, group }
+        Self {
+            inbox,
+            index,
+            segments,
+            space,
+            progress,
+            completions,
+            tail,
+            begun,
+            stopped,
+            buffer,
+            group,
+        }
     }
 
     /// Commits until told to stop.
@@ -83,7 +95,9 @@ impl Committer {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::error!("{error}; the process ends, because only a restart can tell what the disk holds");
+                    tracing::error!(
+                        "{error}; the process ends, because only a restart can tell what the disk holds"
+                    );
                     std::process::abort();
                 }
             }
@@ -103,11 +117,19 @@ impl Committer {
     /// Fills the buffer with what waits; blocks only while there is nothing at all.
     fn collect(&mut self) {
         self.buffer.truncate(HEADER);
-        while self.group.len() < COMMIT_RECORDS && self.buffer.len() < self.space.sizes.commit as usize {
+        while self.group.len() < COMMIT_RECORDS
+            && self.buffer.len() < self.space.sizes.commit as usize
+        {
             let Some((worker, records)) = &mut self.begun else {
-                let next = if self.group.is_empty() { self.inbox.recv().ok() } else { self.inbox.try_recv().ok() };
+                let next = if self.group.is_empty() {
+                    self.inbox.recv().ok()
+                } else {
+                    self.inbox.try_recv().ok()
+                };
                 match next {
-                    Some(Inbox::Records(worker, records)) => self.begun = Some((worker, records.into_iter())),
+                    Some(Inbox::Records(worker, records)) => {
+                        self.begun = Some((worker, records.into_iter()))
+                    }
                     Some(Inbox::Stop) => return self.stopped = true,
                     None if self.group.is_empty() => return self.stopped = true,
                     None => return,
@@ -127,11 +149,20 @@ impl Committer {
         let lsn = self.tail.next_lsn + self.group.len() as u64;
         let first = if self.group.is_empty() { STARTS_COMMIT } else { 0 };
         let (len, record) = match record {
-            Record::Ordered(ordered) => {
-                (frame::append(&mut self.buffer, lsn, MESSAGE | first, &*ordered.message), Encoded::Message(ordered))
+            Record::Ordered(ordered) => (
+                frame::append(&mut self.buffer, lsn, MESSAGE | first, &*ordered.message),
+                Encoded::Message(ordered),
+            ),
+            Record::Change(change) => (
+                frame::append(&mut self.buffer, lsn, FACT | first, &*change.fact),
+                Encoded::Fact(change),
+            ),
+            other => {
+                return tracing::error!(
+                    "the log was given a record of type {:?} and dropped it; the compiler should have refused the edge",
+                    other.record_type()
+                );
             }
-            Record::Change(change) => (frame::append(&mut self.buffer, lsn, FACT | first, &*change.fact), Encoded::Fact(change)),
-            other => return tracing::error!("the log was given a record of type {:?} and dropped it; the compiler should have refused the edge", other.record_type()),
         };
         if len > self.space.sizes.longest_record() {
             self.buffer.truncate(offset);
@@ -149,8 +180,12 @@ impl Committer {
         let path = || segments::name(self.tail.segment);
         // A fresh segment's header goes with its first commit, in the same write.
         let fresh = self.tail.end == 0;
-        let (bytes, at) = if fresh { (&self.buffer[..], 0) } else { (&self.buffer[HEADER..], self.tail.end) };
-        self.tail.file.write_at(bytes, at).map_err(LogError::io("write to the log's segment", path()))?;
+        let (bytes, at) =
+            if fresh { (&self.buffer[..], 0) } else { (&self.buffer[HEADER..], self.tail.end) };
+        self.tail
+            .file
+            .write_at(bytes, at)
+            .map_err(LogError::io("write to the log's segment", path()))?;
         self.tail.file.sync().map_err(LogError::io("make durable the log's segment", path()))?;
         let start = if fresh { 0 } else { self.tail.end - HEADER as u64 };
         self.tail.end = start + self.buffer.len() as u64;
@@ -179,7 +214,8 @@ impl Committer {
                 Encoded::Message(ordered) => {
                     let committed = Arc::new(committed(lsn, ordered));
                     self.completions.message(worker, Arc::clone(&committed));
-                    let place = Place { segment, offset: (start + offset as u64) as u32, len: len as u32 };
+                    let place =
+                        Place { segment, offset: (start + offset as u64) as u32, len: len as u32 };
                     indexed.push(Indexed::Message(committed, place));
                 }
                 Encoded::Fact(change) => {
@@ -197,7 +233,9 @@ impl Committer {
 
 fn committed(lsn: Lsn, ordered: Arc<Ordered>) -> Committed {
     match Arc::try_unwrap(ordered) {
-        Ok(Ordered { ticket, session, message }) => Committed { lsn, ticket: Some(ticket), session: Some(session), message },
+        Ok(Ordered { ticket, session, message }) => {
+            Committed { lsn, ticket: Some(ticket), session: Some(session), message }
+        }
         Err(shared) => Committed {
             lsn,
             ticket: Some(shared.ticket.clone()),
@@ -209,7 +247,9 @@ fn committed(lsn: Lsn, ordered: Arc<Ordered>) -> Committed {
 
 /// Answers what no segment can hold; the limits of commands keep it from happening.
 fn refuse(record: &Encoded, len: usize, longest: usize) {
-    let text = format!("the record is {len} bytes long and the log takes at most {longest}; send less at once, or raise `segment` of the log");
+    let text = format!(
+        "the record is {len} bytes long and the log takes at most {longest}; send less at once, or raise `segment` of the log"
+    );
     tracing::error!("{text}");
     let ticket = match record {
         Encoded::Message(ordered) => &ordered.ticket,

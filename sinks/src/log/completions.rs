@@ -60,7 +60,9 @@ impl Completions {
         match (records.is_empty(), answers.is_empty()) {
             (true, _) => {}
             (false, true) => self.injector.send(worker, COMMITTED, records),
-            (false, false) => self.injector.send_and_track(worker, FACTS, records, Arc::new(Answers(answers))),
+            (false, false) => {
+                self.injector.send_and_track(worker, FACTS, records, Arc::new(Answers(answers)))
+            }
         }
     }
 }

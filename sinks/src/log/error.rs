@@ -26,16 +26,23 @@ pub enum LogError {
     #[error("{0}")]
     Refused(String),
     /// The index failed. It holds nothing that the log does not.
-    #[error("the index failed: {0}; it can be rebuilt from the log: stop the service, delete the folder `index` of the data directory, start again")]
+    #[error(
+        "the index failed: {0}; it can be rebuilt from the log: stop the service, delete the folder `index` of the data directory, start again"
+    )]
     Index(#[from] fjall::Error),
     /// The index has not caught up in time.
-    #[error("the index is at record {indexed} of {durable} and did not catch up within {waited_ms} ms")]
+    #[error(
+        "the index is at record {indexed} of {durable} and did not catch up within {waited_ms} ms"
+    )]
     Behind { indexed: u64, durable: u64, waited_ms: u128 },
 }
 
 impl LogError {
     /// Wraps an I/O error with what was tried and where.
-    pub(crate) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<String>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }

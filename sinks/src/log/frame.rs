@@ -63,7 +63,9 @@ impl Header {
         }
         match u32_at(bytes, 8) {
             VERSION => Ok(Some(Self { segment: u32_at(bytes, 12), first_lsn: u64_at(bytes, 16) })),
-            other => Err(format!("it has format version {other}, and this build reads version {VERSION}")),
+            other => Err(format!(
+                "it has format version {other}, and this build reads version {VERSION}"
+            )),
         }
     }
 }
@@ -86,7 +88,10 @@ impl<'a> Frame<'a> {
 
     /// Reads the record that is exactly these bytes; `None` when it is not whole.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        if bytes.len() < HEAD || Self::length(bytes) != Some(bytes.len()) || u32_at(bytes, 4) != crc32c(&bytes[PREFIX..]) {
+        if bytes.len() < HEAD
+            || Self::length(bytes) != Some(bytes.len())
+            || u32_at(bytes, 4) != crc32c(&bytes[PREFIX..])
+        {
             return None;
         }
         let kind = bytes[16];
@@ -100,7 +105,12 @@ impl<'a> Frame<'a> {
 }
 
 /// Appends a record; gives its whole length.
-pub(crate) fn append(buffer: &mut Vec<u8>, lsn: Lsn, kind: u8, payload: &impl prost::Message) -> usize {
+pub(crate) fn append(
+    buffer: &mut Vec<u8>,
+    lsn: Lsn,
+    kind: u8,
+    payload: &impl prost::Message,
+) -> usize {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEAD]);
     payload.encode(buffer).expect("a Vec takes all");
@@ -135,7 +145,12 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_written_and_any_flipped_bit_shows() {
-        let message = Message { conversation_id: "c1".into(), seq: 7, text: "hi".into(), ..Default::default() };
+        let message = Message {
+            conversation_id: "c1".into(),
+            seq: 7,
+            text: "hi".into(),
+            ..Default::default()
+        };
         let mut bytes = Vec::new();
         let length = append(&mut bytes, 42, MESSAGE | STARTS_COMMIT, &message);
         assert_eq!(length, bytes.len());

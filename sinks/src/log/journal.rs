@@ -20,13 +20,27 @@ pub(crate) struct LogJournal {
 }
 
 impl LogJournal {
-    fn replay_messages(&self, after: Lsn, visit: &mut dyn FnMut(Committed)) -> Result<(), LogError> {
+    fn replay_messages(
+        &self,
+        after: Lsn,
+        visit: &mut dyn FnMut(Committed),
+    ) -> Result<(), LogError> {
         let segments = &self.index.segments;
         segments.visit(after, self.durable_lsn(), &mut |record| {
             if record.kind == MESSAGE {
-                let message = wire::Message::decode(record.payload)
-                    .map_err(|error| segments.damaged(record.place.segment, u64::from(record.place.offset), &error.to_string()))?;
-                visit(Committed { lsn: record.lsn, ticket: None, session: None, message: Arc::new(message) });
+                let message = wire::Message::decode(record.payload).map_err(|error| {
+                    segments.damaged(
+                        record.place.segment,
+                        u64::from(record.place.offset),
+                        &error.to_string(),
+                    )
+                })?;
+                visit(Committed {
+                    lsn: record.lsn,
+                    ticket: None,
+                    session: None,
+                    message: Arc::new(message),
+                });
             }
             Ok(())
         })

@@ -46,12 +46,20 @@ impl Lookups {
         while let Err(error) = self.index.caught_up() {
             tracing::warn!("{error}; repeated messages wait for it");
         }
-        records.into_iter().filter_map(|record| if let Record::Lookup(submission) = record { self.find(submission) } else { None }).collect()
+        records
+            .into_iter()
+            .filter_map(|record| {
+                if let Record::Lookup(submission) = record { self.find(submission) } else { None }
+            })
+            .collect()
     }
 
     fn find(&self, submission: Arc<Submission>) -> Option<Record> {
         match self.original(&submission) {
-            Ok(original) => Some(Record::Found(Arc::new(Found { submission, original: original.map(Arc::new) }))),
+            Ok(original) => Some(Record::Found(Arc::new(Found {
+                submission,
+                original: original.map(Arc::new),
+            }))),
             Err(error) => {
                 tracing::error!("{error}");
                 let text = "the service cannot tell whether this message was stored before; its operator must see to the log; send it again later";
@@ -63,7 +71,11 @@ impl Lookups {
 
     fn original(&self, submission: &Submission) -> Result<Option<Message>, LogError> {
         let send = &submission.send;
-        let found = self.index.by_client_msg_id(&send.conversation_id, &submission.session.user_id, &send.client_msg_id)?;
+        let found = self.index.by_client_msg_id(
+            &send.conversation_id,
+            &submission.session.user_id,
+            &send.client_msg_id,
+        )?;
         let oldest = self.clock.now_ms().saturating_sub(self.retain.as_millis() as u64) as i64;
         Ok(found.filter(|message| message.created_at >= oldest))
     }

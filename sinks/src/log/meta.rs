@@ -16,7 +16,11 @@ pub(crate) fn check(files: &dyn Files, partitions: u32) -> Result<(), LogError> 
     let path = files.path(NAME);
     let found = files.read(NAME).map_err(LogError::io("read", path.clone()))?;
     let Some(found) = found else {
-        let begun = files.list().map_err(LogError::io("list", files.path("")))?.iter().any(|name| name.ends_with(".seg"));
+        let begun = files
+            .list()
+            .map_err(LogError::io("list", files.path("")))?
+            .iter()
+            .any(|name| name.ends_with(".seg"));
         if begun {
             return Err(LogError::Refused(format!(
                 "`{path}` is missing, while segments of a log are beside it; restore it from a backup, \
@@ -28,7 +32,9 @@ pub(crate) fn check(files: &dyn Files, partitions: u32) -> Result<(), LogError> 
     };
     let text = String::from_utf8_lossy(&found);
     let value = |key: &str| {
-        text.lines().find_map(|line| Some(line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim())).unwrap_or("nothing")
+        text.lines()
+            .find_map(|line| Some(line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim()))
+            .unwrap_or("nothing")
     };
     let (version, was, hash) = (value("version"), value("partitions"), value("hash"));
     if version != VERSION.to_string() {

@@ -29,7 +29,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use imflow_kind::{Description, Form, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName, Sink, StartError, State};
+use imflow_kind::{
+    Description, Form, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName, Sink, StartError,
+    State,
+};
 use imflow_proto::RecordType;
 
 pub use error::LogError;
@@ -57,7 +60,12 @@ pub static DESCRIPTION: Description = Description {
     state: State::Log,
     inputs: &[
         Port::of("records", &[RecordType::Ordered, RecordType::Change], "what to make durable"),
-        Port::of("lookups", &[RecordType::Lookup], "submissions whose clientMsgId may have been committed before").optional(),
+        Port::of(
+            "lookups",
+            &[RecordType::Lookup],
+            "submissions whose clientMsgId may have been committed before",
+        )
+        .optional(),
     ],
     outputs: &[
         Port::of("committed", &[RecordType::Committed], "durable messages"),
@@ -65,17 +73,51 @@ pub static DESCRIPTION: Description = Description {
         Port::of("found", &[RecordType::Found], "answers to `lookups`"),
     ],
     options: &[
-        Opt::new("segment", OptType::Size(1 << 20, 1 << 30), "64MiB", "size of a segment of the log"),
-        Opt::new("retain", OptType::Duration(60_000, 366 * 86_400_000), "7d", "how long a repeated clientMsgId gets its first answer"),
+        Opt::new(
+            "segment",
+            OptType::Size(1 << 20, 1 << 30),
+            "64MiB",
+            "size of a segment of the log",
+        ),
+        Opt::new(
+            "retain",
+            OptType::Duration(60_000, 366 * 86_400_000),
+            "7d",
+            "how long a repeated clientMsgId gets its first answer",
+        ),
     ],
     provides: &[RoleName::Store, RoleName::Journal],
     limits: &[
-        Limit { what: "records in one commit", bound: "1,000, or 4 MiB", policy: "the rest goes with the next commit" },
-        Limit { what: "batches waiting for a commit", bound: "65,536, and the credit of their commands", policy: "no more credit: the gateway stops reading, then answers BUSY" },
-        Limit { what: "commits waiting for the index", bound: "64", policy: "the next commit waits" },
-        Limit { what: "sealed segments in memory", bound: "7", policy: "the index waits for the disk" },
-        Limit { what: "room reserved on the disk", bound: "32 MiB", policy: "below it commands are refused with STORAGE_FULL; reads go on" },
-        Limit { what: "open segment files", bound: "512", policy: "closed, and opened again when read" },
+        Limit {
+            what: "records in one commit",
+            bound: "1,000, or 4 MiB",
+            policy: "the rest goes with the next commit",
+        },
+        Limit {
+            what: "batches waiting for a commit",
+            bound: "65,536, and the credit of their commands",
+            policy: "no more credit: the gateway stops reading, then answers BUSY",
+        },
+        Limit {
+            what: "commits waiting for the index",
+            bound: "64",
+            policy: "the next commit waits",
+        },
+        Limit {
+            what: "sealed segments in memory",
+            bound: "7",
+            policy: "the index waits for the disk",
+        },
+        Limit {
+            what: "room reserved on the disk",
+            bound: "32 MiB",
+            policy: "below it commands are refused with STORAGE_FULL; reads go on",
+        },
+        Limit {
+            what: "open segment files",
+            bound: "512",
+            policy: "closed, and opened again when read",
+        },
     ],
 };
 

@@ -19,7 +19,12 @@ pub(crate) struct Progress {
 impl Progress {
     /// Both at the end of the recovered log.
     pub(crate) fn at(lsn: Lsn) -> Self {
-        Self { durable: lsn.into(), indexed: lsn.into(), waiting: Mutex::new(()), moved: Condvar::new() }
+        Self {
+            durable: lsn.into(),
+            indexed: lsn.into(),
+            waiting: Mutex::new(()),
+            moved: Condvar::new(),
+        }
     }
 
     pub(crate) fn durable(&self) -> Lsn {
@@ -51,7 +56,11 @@ impl Progress {
         let mut waiting = self.waiting.lock();
         while self.indexed() < durable {
             if self.moved.wait_until(&mut waiting, until).timed_out() && self.indexed() < durable {
-                return Err(LogError::Behind { indexed: self.indexed(), durable, waited_ms: limit.as_millis() });
+                return Err(LogError::Behind {
+                    indexed: self.indexed(),
+                    durable,
+                    waited_ms: limit.as_millis(),
+                });
             }
         }
         Ok(())

@@ -81,12 +81,16 @@ fn header(files: &dyn Files, number: u32) -> Result<Option<Lsn>, LogError> {
     let mut bytes = [0; HEADER];
     let file = files.open(&name).map_err(LogError::io("open", path.clone()))?;
     if file.size() < HEADER as u64 {
-        return Err(damaged(format!("it is {} bytes long, shorter than a segment's header", file.size())));
+        return Err(damaged(format!(
+            "it is {} bytes long, shorter than a segment's header",
+            file.size()
+        )));
     }
     file.read_at(&mut bytes, 0).map_err(LogError::io("read", path.clone()))?;
     match Header::parse(&bytes).map_err(damaged)? {
         Some(header) if header.segment != number => {
-            let found = format!("it is segment {} under the name of segment {number}", header.segment);
+            let found =
+                format!("it is segment {} under the name of segment {number}", header.segment);
             Err(LogError::Damaged { path, offset: 0, found })
         }
         header => Ok(header.map(|header| header.first_lsn)),
@@ -102,7 +106,9 @@ fn find_end(files: &dyn Files, number: u32, first_lsn: Lsn) -> Result<Tail, LogE
     let (end, next_lsn) = scan.position();
     let cut = tail::settle(&*file, &path, end, next_lsn)?;
     if cut > 0 {
-        tracing::warn!("`{path}` ended with an unfinished write of {cut} bytes, which nobody was told of; it was cut");
+        tracing::warn!(
+            "`{path}` ended with an unfinished write of {cut} bytes, which nobody was told of; it was cut"
+        );
     }
     Ok(Tail { segment: number, file, end, next_lsn })
 }
@@ -115,7 +121,8 @@ fn begin(files: &dyn Files, number: u32, segment: u64) -> Result<Tail, LogError>
         file.sync()?;
         Ok(file)
     });
-    let file = made.map_err(LogError::io("make the first segment of the log", files.path(&name)))?;
+    let file =
+        made.map_err(LogError::io("make the first segment of the log", files.path(&name)))?;
     Ok(Tail { segment: number, file, end: HEADER as u64, next_lsn: 1 })
 }
 
@@ -127,7 +134,9 @@ fn keep_spares(files: &dyn Files, ahead: &[u32], segment: u64) -> Result<Vec<Spa
     for number in ahead {
         let name = segments::name(*number);
         let file = files.open(&name).map_err(LogError::io("open", files.path(&name)))?;
-        keep = keep && file.size() == segment && is_zeros(&*file).map_err(LogError::io("read", files.path(&name)))?;
+        keep = keep
+            && file.size() == segment
+            && is_zeros(&*file).map_err(LogError::io("read", files.path(&name)))?;
         if keep {
             spares.push((*number, file));
         } else {

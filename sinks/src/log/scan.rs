@@ -54,7 +54,9 @@ impl<'a> Scan<'a> {
         let (offset, wanted) = (self.at, self.next_lsn);
         self.look(length)?;
         let start = (self.at - self.window_at) as usize;
-        let Some(frame) = Frame::parse(&self.window[start..start + length]).filter(|frame| frame.lsn == wanted) else {
+        let Some(frame) =
+            Frame::parse(&self.window[start..start + length]).filter(|frame| frame.lsn == wanted)
+        else {
             return Ok(None);
         };
         self.at += length as u64;

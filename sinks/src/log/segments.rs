@@ -30,6 +30,7 @@ pub(crate) struct Place {
 }
 
 /// A record met while the log is read through.
+#[derive(Clone, Copy)]
 pub(crate) struct Visited<'a> {
     pub lsn: Lsn,
     pub place: Place,
@@ -78,33 +79,48 @@ impl Segments {
     pub(crate) fn message(&self, place: Place) -> Result<wire::Message, LogError> {
         let mut bytes = vec![0; place.len as usize];
         let file = self.file(place.segment)?;
-        file.read_at(&mut bytes, u64::from(place.offset)).map_err(LogError::io("read", self.path(place.segment)))?;
+        file.read_at(&mut bytes, u64::from(place.offset))
+            .map_err(LogError::io("read", self.path(place.segment)))?;
         match Frame::parse(&bytes) {
             Some(frame) if frame.kind == MESSAGE => {
                 let payload = bytes.len() - frame.payload.len();
                 let decoded = wire::Message::decode(Bytes::from(bytes).slice(payload..));
-                decoded.map_err(|error| self.damaged(place.segment, u64::from(place.offset), &error.to_string()))
+                decoded.map_err(|error| {
+                    self.damaged(place.segment, u64::from(place.offset), &error.to_string())
+                })
             }
-            _ => Err(self.damaged(place.segment, u64::from(place.offset), "the checksum of the message here does not match")),
+            _ => Err(self.damaged(
+                place.segment,
+                u64::from(place.offset),
+                "the checksum of the message here does not match",
+            )),
         }
     }
 
     /// Visits the records with LSNs in `(after, upto]`, in order.
     pub(crate) fn visit(&self, after: Lsn, upto: Lsn, visit: Visit<'_>) -> Result<(), LogError> {
-        let known: Vec<(u32, Lsn)> = self.known.read().iter().map(|(number, first)| (*number, *first)).collect();
+        let known: Vec<(u32, Lsn)> =
+            self.known.read().iter().map(|(number, first)| (*number, *first)).collect();
         for (index, (number, first_lsn)) in known.iter().enumerate() {
             let ends_before = known.get(index + 1).is_some_and(|(_, next)| *next <= after + 1);
             if ends_before || *first_lsn > upto {
                 continue;
             }
-            self.visit_segment(*number, upto, &mut |record| if record.lsn > after { visit(record) } else { Ok(()) })?;
+            self.visit_segment(*number, upto, &mut |record| {
+                if record.lsn > after { visit(record) } else { Ok(()) }
+            })?;
         }
         Ok(())
     }
 
     /// Visits the records of one segment up to the LSN `upto`, all of which must be there: the next
     /// segment says where this one ends.
-    pub(crate) fn visit_segment(&self, number: u32, upto: Lsn, visit: Visit<'_>) -> Result<(), LogError> {
+    pub(crate) fn visit_segment(
+        &self,
+        number: u32,
+        upto: Lsn,
+        visit: Visit<'_>,
+    ) -> Result<(), LogError> {
         let (first_lsn, next) = {
             let known = self.known.read();
             let next = known.range(number + 1..).next().map(|(_, first)| *first);
@@ -117,7 +133,9 @@ impl Segments {
             let (offset, lsn) = scan.position();
             let step = scan.next().map_err(LogError::io("read", self.path(number)))?;
             let Some(record) = step else {
-                let found = format!("record {lsn} should be here and cannot be read, though the log goes on to record {last}");
+                let found = format!(
+                    "record {lsn} should be here and cannot be read, though the log goes on to record {last}"
+                );
                 return Err(self.damaged(number, offset, &found));
             };
             let place = Place { segment: number, offset: record.offset, len: record.len };

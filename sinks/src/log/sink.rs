@@ -8,6 +8,7 @@ use std::time::Duration;
 use imflow_kind::{Clock, Injector, Intake, IoContext, Journal, Sink, StartError, Store, Time};
 use imflow_proto::Record;
 
+use super::LogError;
 use super::committer::{self, Committer};
 use super::completions::Completions;
 use super::files::{Files, Lock};
@@ -19,7 +20,6 @@ use super::recover::{Tail, recover};
 use super::segments::Segments;
 use super::snapshots::Snapshots;
 use super::space::{Sizes, Space};
-use super::LogError;
 
 /// Batches that wait for the committer or for the lookups. Each holds credit, of which there is less.
 const WAITING_BATCHES: usize = 65_536;
@@ -55,16 +55,29 @@ impl Parts {
         let durable = tail.next_lsn - 1;
         let progress = Arc::new(Progress::at(durable));
         let open = rebuild(&segments, &storage.tables, durable, storage.policy)?;
-        let index = Arc::new(Index::new(Arc::clone(&segments), Arc::clone(&progress), Arc::clone(&storage.tables), open));
+        let index = Arc::new(Index::new(
+            Arc::clone(&segments),
+            Arc::clone(&progress),
+            Arc::clone(&storage.tables),
+            open,
+        ));
         let left = tail.file.size() - tail.end;
-        let space = Arc::new(Space::new(Arc::clone(&storage.files), sizes, tail.segment, left, found.spares));
+        let space = Arc::new(Space::new(
+            Arc::clone(&storage.files),
+            sizes,
+            tail.segment,
+            left,
+            found.spares,
+        ));
         // A log that ends near the end of its segment must not begin by refusing commands.
         while space.gate().is_closed() {
             match space.make_one() {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    tracing::error!("{error}; the service starts for reads only and refuses messages until there is room");
+                    tracing::error!(
+                        "{error}; the service starts for reads only and refuses messages until there is room"
+                    );
                     break;
                 }
             }
@@ -96,7 +109,11 @@ impl LogSink {
     pub(crate) fn build(context: &IoContext, storage: Storage) -> Result<Self, StartError> {
         let parts = Parts::recover(&storage, Sizes::of_segment(context.options.size("segment")))?;
         let snapshots = Arc::new(Snapshots::new(Arc::clone(&storage.snapshots)));
-        let journal = LogJournal { index: Arc::clone(&parts.index), snapshots: Arc::clone(&snapshots), gate: parts.space.gate() };
+        let journal = LogJournal {
+            index: Arc::clone(&parts.index),
+            snapshots: Arc::clone(&snapshots),
+            gate: parts.space.gate(),
+        };
         context.roles.offer(&context.name, Arc::clone(&parts.index) as Arc<dyn Store>);
         context.roles.offer(&context.name, Arc::clone(&parts.index));
         context.roles.offer(&context.name, Arc::new(journal) as Arc<dyn Journal>);
@@ -122,7 +139,9 @@ impl LogSink {
 
     fn spawn(&mut self, part: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
         let thread = std::thread::Builder::new().name(format!("{}-{part}", self.name)).spawn(run);
-        self.threads.push(thread.map_err(|error| StartError::new(format!("cannot start the thread `{part}` of the log: {error}")))?);
+        self.threads.push(thread.map_err(|error| {
+            StartError::new(format!("cannot start the thread `{part}` of the log: {error}"))
+        })?);
         Ok(())
     }
 }
@@ -139,10 +158,27 @@ impl Sink for LogSink {
         let (sealed, sealed_inbox) = flume::bounded(WAITING_SEGMENTS);
         let (index, space) = (Arc::clone(&self.index), Arc::clone(&self.space));
         let shared = (Arc::clone(&self.segments), Arc::clone(&space), Arc::clone(&self.progress));
-        let committer = Committer::new(records, groups, shared, Completions::new(Arc::clone(&injector)), tail);
-        let indexer = Indexer { index: Arc::clone(&index), space: Arc::clone(&space), inbox: groups_inbox, sealed };
-        let ingester = Ingester { index: Arc::clone(&index), space: Arc::clone(&space), policy: self.policy, inbox: sealed_inbox };
-        let lookups = Lookups { index, clock: Arc::clone(&self.clock), retain: self.retain, inbox: lookups, injector };
+        let committer =
+            Committer::new(records, groups, shared, Completions::new(Arc::clone(&injector)), tail);
+        let indexer = Indexer {
+            index: Arc::clone(&index),
+            space: Arc::clone(&space),
+            inbox: groups_inbox,
+            sealed,
+        };
+        let ingester = Ingester {
+            index: Arc::clone(&index),
+            space: Arc::clone(&space),
+            policy: self.policy,
+            inbox: sealed_inbox,
+        };
+        let lookups = Lookups {
+            index,
+            clock: Arc::clone(&self.clock),
+            retain: self.retain,
+            inbox: lookups,
+            injector,
+        };
         let snapshots = Arc::clone(&self.snapshots);
         self.spawn("commit", move || committer.run())?;
         self.spawn("index", move || indexer.run())?;
@@ -189,7 +225,7 @@ impl Intake for LogIntake {
         if records.is_empty() {
             return;
         }
-        let records = records.drain(..).collect();
+        let records = std::mem::take(records);
         match port {
             0 => self.records.send(committer::Inbox::Records(self.worker, records)),
             _ => self.lookups.send(lookups::Inbox::Lookups(self.worker, records)),
@@ -215,7 +251,9 @@ impl<T> Lane<T> {
             match self.to.try_send(batch) {
                 Ok(()) => {}
                 Err(flume::TrySendError::Full(batch)) => {
-                    tracing::error!("{WAITING_BATCHES} batches wait for the log, more than credit allows; this is a bug, please report it");
+                    tracing::error!(
+                        "{WAITING_BATCHES} batches wait for the log, more than credit allows; this is a bug, please report it"
+                    );
                     return self.parked.push_front(batch);
                 }
                 // The sink has stopped; what was not acked may be lost.

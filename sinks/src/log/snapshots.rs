@@ -49,21 +49,32 @@ impl Snapshots {
     }
 
     /// The newest usable snapshot of a partition that is not ahead of the log.
-    pub(crate) fn load(&self, partition: u32, durable: Lsn) -> Result<Option<(Lsn, Vec<u8>)>, LogError> {
+    pub(crate) fn load(
+        &self,
+        partition: u32,
+        durable: Lsn,
+    ) -> Result<Option<(Lsn, Vec<u8>)>, LogError> {
         let name = name(partition);
         let path = self.files.path(&name);
-        let Some(mut bytes) = self.files.read(&name).map_err(LogError::io("read", path.clone()))? else { return Ok(None) };
+        let Some(mut bytes) = self.files.read(&name).map_err(LogError::io("read", path.clone()))?
+        else {
+            return Ok(None);
+        };
         let whole = bytes.len() >= HEAD
             && &bytes[..8] == MAGIC
             && u32_at(&bytes, 8) == partition
             && u32_at(&bytes, 12) == crc32c(&bytes[PREFIX..]);
         if !whole {
-            tracing::warn!("the snapshot `{path}` is damaged and ignored; the start takes longer and nothing is lost");
+            tracing::warn!(
+                "the snapshot `{path}` is damaged and ignored; the start takes longer and nothing is lost"
+            );
             return Ok(None);
         }
         let lsn = u64_at(&bytes, PREFIX);
         if lsn > durable {
-            tracing::warn!("the snapshot `{path}` is of record {lsn}, the log ends at record {durable}; it is ignored");
+            tracing::warn!(
+                "the snapshot `{path}` is of record {lsn}, the log ends at record {durable}; it is ignored"
+            );
             return Ok(None);
         }
         bytes.drain(..HEAD);
@@ -86,7 +97,10 @@ impl Snapshots {
             bytes[12..PREFIX].copy_from_slice(&crc.to_le_bytes());
             let name = name(partition);
             if let Err(error) = self.files.replace(&name, &bytes) {
-                tracing::warn!("cannot write the snapshot `{}`: {error}; the last one stays", self.files.path(&name));
+                tracing::warn!(
+                    "cannot write the snapshot `{}`: {error}; the last one stays",
+                    self.files.path(&name)
+                );
             }
         }
     }

@@ -79,10 +79,29 @@ struct State {
 
 impl Space {
     /// Room as recovery found it: the running segment's number and free bytes, and the spares behind it.
-    pub(crate) fn new(files: Arc<dyn Files>, sizes: Sizes, running: u32, left: u64, spares: Vec<Spare>) -> Self {
+    pub(crate) fn new(
+        files: Arc<dyn Files>,
+        sizes: Sizes,
+        running: u32,
+        left: u64,
+        spares: Vec<Spare>,
+    ) -> Self {
         let next_number = running + 1 + spares.len() as u32;
-        let state = State { spares: spares.into(), next_number, left, index_stuck: false, index_given_up: false, stopping: false };
-        let space = Self { files, sizes, gate: Gate::default(), state: Mutex::new(state), changed: Condvar::new() };
+        let state = State {
+            spares: spares.into(),
+            next_number,
+            left,
+            index_stuck: false,
+            index_given_up: false,
+            stopping: false,
+        };
+        let space = Self {
+            files,
+            sizes,
+            gate: Gate::default(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        };
         space.settle(&space.state.lock());
         space
     }
@@ -114,11 +133,17 @@ impl Space {
 
     /// Writes to the index until it works, with the gate closed meanwhile; `false`: given up, since the
     /// service stops.
-    pub(crate) fn insist(&self, action: &str, mut write: impl FnMut() -> Result<(), LogError>) -> bool {
+    pub(crate) fn insist(
+        &self,
+        action: &str,
+        mut write: impl FnMut() -> Result<(), LogError>,
+    ) -> bool {
         let mut told = false;
         while let Err(error) = write() {
             if !told {
-                tracing::error!("cannot {action}: {error}; messages are refused with STORAGE_FULL until it works");
+                tracing::error!(
+                    "cannot {action}: {error}; messages are refused with STORAGE_FULL until it works"
+                );
             }
             told = true;
             let mut state = self.state.lock();
@@ -169,11 +194,19 @@ impl Space {
         loop {
             let made = self.make_one();
             match &made {
-                Ok(true) if told => tracing::info!("there is room on the disk again; messages are taken"),
+                Ok(true) if told => {
+                    tracing::info!("there is room on the disk again; messages are taken")
+                }
                 // Told once, not each second.
                 Err(error) if !told => {
-                    let cure = if error.is_disk_full() { "free space on the disk of `service.data`" } else { "see to the disk of `service.data`" };
-                    tracing::error!("{error}; soon messages are refused with STORAGE_FULL while reads go on; {cure}");
+                    let cure = if error.is_disk_full() {
+                        "free space on the disk of `service.data`"
+                    } else {
+                        "see to the disk of `service.data`"
+                    };
+                    tracing::error!(
+                        "{error}; soon messages are refused with STORAGE_FULL while reads go on; {cure}"
+                    );
                 }
                 _ => {}
             }
@@ -198,7 +231,11 @@ impl Space {
     }
 
     fn settle(&self, state: &State) {
-        let spares: u64 = state.spares.iter().map(|(_, file)| self.sizes.usable(file.size() - HEADER as u64)).sum();
+        let spares: u64 = state
+            .spares
+            .iter()
+            .map(|(_, file)| self.sizes.usable(file.size() - HEADER as u64))
+            .sum();
         let room = self.sizes.usable(state.left) + spares;
         self.gate.set_closed(room < self.sizes.reserve || state.index_stuck);
     }

@@ -21,7 +21,12 @@ const LSNS_AHEAD: u64 = 1 << 24;
 ///
 /// # Errors
 /// When it is damage, or the disk fails.
-pub(crate) fn settle(file: &dyn LogFile, path: &str, at: u64, next_lsn: Lsn) -> Result<u64, LogError> {
+pub(crate) fn settle(
+    file: &dyn LogFile,
+    path: &str,
+    at: u64,
+    next_lsn: Lsn,
+) -> Result<u64, LogError> {
     let rest = written(file, at).map_err(LogError::io("read", path))?;
     if rest.is_empty() {
         return Ok(0);
@@ -32,11 +37,16 @@ pub(crate) fn settle(file: &dyn LogFile, path: &str, at: u64, next_lsn: Lsn) -> 
         return Err(LogError::Damaged {
             path: path.into(),
             offset: at,
-            found: format!("record {next_lsn} should be here and cannot be read, while a later record stands whole at byte {}", at + later as u64),
+            found: format!(
+                "record {next_lsn} should be here and cannot be read, while a later record stands whole at byte {}",
+                at + later as u64
+            ),
         });
     }
     let zeros = vec![0; rest.len()];
-    file.write_at(&zeros, at).and_then(|()| file.sync()).map_err(LogError::io("cut the unfinished write at the end of", path))?;
+    file.write_at(&zeros, at)
+        .and_then(|()| file.sync())
+        .map_err(LogError::io("cut the unfinished write at the end of", path))?;
     Ok(rest.len() as u64)
 }
 
@@ -65,10 +75,15 @@ fn later_record(rest: &[u8], next_lsn: Lsn) -> Option<(usize, bool)> {
     for at in 0..rest.len().saturating_sub(HEAD - 1) {
         let head = &rest[at..at + HEAD];
         let lsn = u64_at(head, 8);
-        if !matches!(head[16] & !STARTS_COMMIT, MESSAGE | FACT) || lsn <= next_lsn || lsn > next_lsn + LSNS_AHEAD {
+        if !matches!(head[16] & !STARTS_COMMIT, MESSAGE | FACT)
+            || lsn <= next_lsn
+            || lsn > next_lsn + LSNS_AHEAD
+        {
             continue;
         }
-        let Some(bytes) = Frame::length(head).and_then(|length| rest.get(at..at + length)) else { continue };
+        let Some(bytes) = Frame::length(head).and_then(|length| rest.get(at..at + length)) else {
+            continue;
+        };
         match Frame::parse(bytes) {
             Some(frame) if frame.starts_commit => return Some((at, true)),
             Some(_) if first.is_none() => first = Some((at, false)),

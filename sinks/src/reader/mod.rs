@@ -9,7 +9,10 @@ mod answer;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use imflow_kind::{Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName, Roles, Sink, StartError, State, Store, Time};
+use imflow_kind::{
+    Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port,
+    RoleName, Roles, Sink, StartError, State, Store, Time,
+};
 use imflow_proto::record::{Query, Reply};
 use imflow_proto::wire::{Error, ErrorCode};
 use imflow_proto::{Record, RecordType};
@@ -30,7 +33,11 @@ pub static DESCRIPTION: Description = Description {
     state: State::None,
     inputs: &[Port::of("queries", &[RecordType::Query], "what clients ask")],
     outputs: &[Port::of("pages", &[RecordType::Reply], "the answers")],
-    options: &[Opt::required("of", OptType::Reference(RoleName::Store), "the sink that holds the messages")],
+    options: &[Opt::required(
+        "of",
+        OptType::Reference(RoleName::Store),
+        "the sink that holds the messages",
+    )],
     provides: &[],
     limits: &[
         Limit { what: "queries waiting", bound: "4,096", policy: "the next is answered BUSY" },
@@ -50,7 +57,14 @@ pub fn kind() -> Kind {
 fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
     let (queue, inbox) = flume::bounded(WAITING);
     let (name, of) = (context.name.clone(), context.options.text("of").to_owned());
-    Ok(Box::new(Reader { name, of, roles: context.roles.clone(), queue, inbox, threads: Vec::new() }))
+    Ok(Box::new(Reader {
+        name,
+        of,
+        roles: context.roles.clone(),
+        queue,
+        inbox,
+        threads: Vec::new(),
+    }))
 }
 
 /// A query and the worker that gave it; `None` ends one thread.
@@ -75,10 +89,13 @@ impl Sink for Reader {
             StartError::new(format!("sink `{}` reads from `{}`, which holds no messages; `of` must name a sink of kind `log`", self.name, self.of))
         })?;
         for number in 0..THREADS {
-            let (inbox, store, injector) = (self.inbox.clone(), Arc::clone(&store), Arc::clone(&injector));
+            let (inbox, store, injector) =
+                (self.inbox.clone(), Arc::clone(&store), Arc::clone(&injector));
             let thread = std::thread::Builder::new().name(format!("{}-{number}", self.name));
             let thread = thread.spawn(move || run(&inbox, &*store, &*injector));
-            self.threads.push(thread.map_err(|error| StartError::new(format!("cannot start a thread of the reader: {error}")))?);
+            self.threads.push(thread.map_err(|error| {
+                StartError::new(format!("cannot start a thread of the reader: {error}"))
+            })?);
         }
         Ok(())
     }
@@ -135,10 +152,24 @@ mod tests {
         let (queue, _inbox) = flume::bounded(1);
         let mut intake = ReaderIntake { worker: 0, queue };
         let answers = Arc::new(Answers::default());
-        let session = Arc::new(Session { number: 1, user_id: "a".into(), device_id: "d".into(), scopes: Scopes::default() });
-        let query = |id| Record::Query(Arc::new(Query { ticket: answers.ticket(id), session: Arc::clone(&session), ask: Ask::Conversations }));
+        let session = Arc::new(Session {
+            number: 1,
+            user_id: "a".into(),
+            device_id: "d".into(),
+            scopes: Scopes::default(),
+        });
+        let query = |id| {
+            Record::Query(Arc::new(Query {
+                ticket: answers.ticket(id),
+                session: Arc::clone(&session),
+                ask: Ask::Conversations,
+            }))
+        };
         intake.on_batch(Time::default(), 0, &mut vec![query(1), query(2)]);
         let told = answers.take();
-        assert!(matches!(&told[..], [(2, Body::Error(error))] if error.code() == ErrorCode::Busy && error.retryable), "{told:?}");
+        assert!(
+            matches!(&told[..], [(2, Body::Error(error))] if error.code() == ErrorCode::Busy && error.retryable),
+            "{told:?}"
+        );
     }
 }

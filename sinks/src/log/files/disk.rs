@@ -35,7 +35,12 @@ impl Disk {
     }
 
     fn fill(&self, name: &str, size: u64) -> io::Result<File> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.folder.join(name))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.folder.join(name))?;
         // Asks for the whole room at once: a full disk shows here, and the blocks are contiguous.
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
@@ -60,7 +65,8 @@ impl Files for Disk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names = fs::read_dir(&self.folder)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
         names.sort_unstable();
         Ok(names)
@@ -139,7 +145,8 @@ impl Lock {
     pub(crate) fn take(folder: &Path) -> Result<Self, LogError> {
         let path = folder.join("LOCK");
         let shown = path.display().to_string();
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = options.map_err(LogError::io("open for writing", shown.clone()))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -155,7 +162,9 @@ impl Lock {
             Err(error) => return Err(LogError::io("lock", shown)(error.into())),
         }
         let note = format!("{}\n", std::process::id());
-        file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(LogError::io("write", shown))?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(note.as_bytes()))
+            .map_err(LogError::io("write", shown))?;
         Ok(Self(file))
     }
 }
@@ -169,7 +178,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let held = Lock::take(folder.path()).expect("free");
         let refused = Lock::take(folder.path()).expect_err("held").to_string();
-        assert!(refused.contains(&std::process::id().to_string()) && refused.contains("service.data"), "{refused}");
+        assert!(
+            refused.contains(&std::process::id().to_string()) && refused.contains("service.data"),
+            "{refused}"
+        );
         drop(held);
         Lock::take(folder.path()).expect("free again");
     }

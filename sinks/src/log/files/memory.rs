@@ -29,14 +29,18 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn copy(&self) -> Self {
         let files = self.files.lock();
-        let copy = |file: &MemoryFile| MemoryFile { size: file.size, bytes: RwLock::new(file.bytes.read().clone()) };
+        let copy = |file: &MemoryFile| MemoryFile {
+            size: file.size,
+            bytes: RwLock::new(file.bytes.read().clone()),
+        };
         let files = files.iter().map(|(name, file)| (name.clone(), Arc::new(copy(file)))).collect();
         Self { files: Mutex::new(files), room: Mutex::new(None) }
     }
 
     fn insert(&self, name: &str, file: MemoryFile) -> io::Result<Arc<MemoryFile>> {
         let mut files = self.files.lock();
-        let used: u64 = files.iter().filter(|(other, _)| *other != name).map(|(_, file)| file.size).sum();
+        let used: u64 =
+            files.iter().filter(|(other, _)| *other != name).map(|(_, file)| file.size).sum();
         if self.room.lock().is_some_and(|room| used + file.size > room) {
             return Err(io::ErrorKind::StorageFull.into());
         }

@@ -70,7 +70,11 @@ impl Directory {
     }
 
     /// A conversation as a user sees it, without its last seq.
-    pub(crate) fn conversation(&self, conversation_id: &str, user_id: &str) -> Result<Option<ConversationInfo>, LogError> {
+    pub(crate) fn conversation(
+        &self,
+        conversation_id: &str,
+        user_id: &str,
+    ) -> Result<Option<ConversationInfo>, LogError> {
         let Some(mut info) = self.info(conversation_id)? else { return Ok(None) };
         if self.tables.get(Table::Directory, &key(b'b', conversation_id, user_id))?.is_none() {
             let role = self.tables.get(Table::Directory, &key(b'm', conversation_id, user_id))?;
@@ -80,7 +84,12 @@ impl Directory {
     }
 
     /// The conversations that a user is a member of and not banned from, by id.
-    pub(crate) fn conversations_of(&self, user_id: &str, after: &str, limit: usize) -> Result<ConversationList, LogError> {
+    pub(crate) fn conversations_of(
+        &self,
+        user_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<ConversationList, LogError> {
         let prefix = key(b'u', user_id, "");
         let (mut items, mut more) = (Vec::new(), false);
         let mut ids: Vec<String> = Vec::new();
@@ -98,7 +107,9 @@ impl Directory {
             ControlFlow::Continue(())
         })?;
         for id in ids {
-            items.extend(self.conversation(&id, user_id)?.filter(|info| info.role() != Role::Unspecified));
+            items.extend(
+                self.conversation(&id, user_id)?.filter(|info| info.role() != Role::Unspecified),
+            );
         }
         Ok(ConversationList { items, more })
     }
@@ -106,7 +117,10 @@ impl Directory {
     /// The members of a conversation, by user id.
     pub(crate) fn members(&self, conversation_id: &str) -> Result<Vec<MemberInfo>, LogError> {
         let rows = self.users(b'm', conversation_id)?;
-        Ok(rows.into_iter().map(|(user_id, value)| MemberInfo { user_id, role: read_role(&value) }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(user_id, value)| MemberInfo { user_id, role: read_role(&value) })
+            .collect())
     }
 
     /// Facts that add up to this directory.
@@ -118,8 +132,19 @@ impl Directory {
         })?;
         for info in infos {
             let id = info.conversation_id;
-            let mut tell = |change| visit(Fact { conversation_id: id.clone(), at: info.created_at, by: String::new(), change: Some(change) });
-            tell(Change::Created(ConversationCreated { r#type: info.r#type, name: info.name.clone(), members: self.members(&id)? }));
+            let mut tell = |change| {
+                visit(Fact {
+                    conversation_id: id.clone(),
+                    at: info.created_at,
+                    by: String::new(),
+                    change: Some(change),
+                })
+            };
+            tell(Change::Created(ConversationCreated {
+                r#type: info.r#type,
+                name: info.name.clone(),
+                members: self.members(&id)?,
+            }));
             for (user_id, until) in self.users(b't', &id)? {
                 tell(Change::Mute(MuteChanged { user_id, until: read_u64(&until) as i64 }));
             }
@@ -138,7 +163,9 @@ impl Directory {
     /// The last segment that the tables hold, and its last LSN; zeros when there is none.
     pub(crate) fn applied(&self) -> Result<(u32, Lsn), LogError> {
         let value = self.tables.get(Table::Directory, APPLIED)?;
-        Ok(value.filter(|value| value.len() == 16).map_or((0, 0), |value| (read_u64(&value[..8]) as u32, read_u64(&value[8..]))))
+        Ok(value
+            .filter(|value| value.len() == 16)
+            .map_or((0, 0), |value| (read_u64(&value[..8]) as u32, read_u64(&value[8..]))))
     }
 
     /// Notes that the tables hold this segment, durably.
@@ -153,14 +180,22 @@ impl Directory {
         Ok(value.and_then(|value| ConversationInfo::decode(&value[..]).ok()))
     }
 
-    fn members_changed(&self, mut info: ConversationInfo, set: &[MemberInfo], removed: &[String], puts: &mut Vec<Put>) -> Result<(), LogError> {
+    fn members_changed(
+        &self,
+        mut info: ConversationInfo,
+        set: &[MemberInfo],
+        removed: &[String],
+        puts: &mut Vec<Put>,
+    ) -> Result<(), LogError> {
         let id = info.conversation_id.clone();
         let set = set.iter().map(|member| (&*member.user_id, Some(member.role)));
-        let changes: BTreeMap<&str, Option<i32>> = set.chain(removed.iter().map(|user| (&**user, None))).collect();
+        let changes: BTreeMap<&str, Option<i32>> =
+            set.chain(removed.iter().map(|user| (&**user, None))).collect();
         for (user, role) in changes {
             let member = key(b'm', &id, user);
             let was = self.tables.get(Table::Directory, &member)?.is_some();
-            info.member_count = info.member_count + u32::from(role.is_some() && !was) - u32::from(role.is_none() && was);
+            info.member_count = info.member_count + u32::from(role.is_some() && !was)
+                - u32::from(role.is_none() && was);
             let value = role.map(|role| vec![role as u8]);
             puts.push((member, value.clone()));
             puts.push((key(b'u', user, &id), value));
@@ -173,7 +208,8 @@ impl Directory {
         let prefix = key(kind, conversation_id, "");
         let mut users = Vec::new();
         each_with_prefix(&*self.tables, Table::Directory, &prefix, &mut |key, value| {
-            users.push((String::from_utf8_lossy(&key[prefix.len()..]).into_owned(), value.to_vec()));
+            users
+                .push((String::from_utf8_lossy(&key[prefix.len()..]).into_owned(), value.to_vec()));
             ControlFlow::Continue(())
         })?;
         Ok(users)
@@ -206,17 +242,32 @@ mod tests {
     }
 
     fn fact(conversation: &str, change: Change) -> Fact {
-        Fact { conversation_id: conversation.into(), at: 5, by: String::new(), change: Some(change) }
+        Fact {
+            conversation_id: conversation.into(),
+            at: 5,
+            by: String::new(),
+            change: Some(change),
+        }
     }
 
     fn directory() -> Directory {
         let directory = Directory::new(Arc::new(MemoryTables::default()));
-        let created = ConversationCreated { members: vec![member("alice", Role::Owner), member("bob", Role::Member)], ..Default::default() };
-        let members = MembersChanged { set: vec![member("bob", Role::Admin), member("carl", Role::Member)], removed: vec!["alice".into()] };
+        let created = ConversationCreated {
+            members: vec![member("alice", Role::Owner), member("bob", Role::Member)],
+            ..Default::default()
+        };
+        let members = MembersChanged {
+            set: vec![member("bob", Role::Admin), member("carl", Role::Member)],
+            removed: vec!["alice".into()],
+        };
         directory.apply(1, &fact("c1", Change::Created(created))).expect("applied");
         directory.apply(4, &fact("c1", Change::Members(members))).expect("applied");
-        directory.apply(6, &fact("c1", Change::Mute(MuteChanged { user_id: "bob".into(), until: 77 }))).expect("applied");
-        directory.apply(7, &fact("c1", Change::Ban(BanChanged { user_id: "carl".into(), banned: true }))).expect("applied");
+        directory
+            .apply(6, &fact("c1", Change::Mute(MuteChanged { user_id: "bob".into(), until: 77 })))
+            .expect("applied");
+        directory
+            .apply(7, &fact("c1", Change::Ban(BanChanged { user_id: "carl".into(), banned: true })))
+            .expect("applied");
         directory
     }
 
@@ -225,10 +276,16 @@ mod tests {
         let directory = directory();
         let again = MembersChanged { set: vec![], removed: vec!["bob".into()] };
         directory.apply(4, &fact("c1", Change::Members(again))).expect("ignored");
-        assert_eq!(directory.members("c1").expect("read"), [member("bob", Role::Admin), member("carl", Role::Member)]);
+        assert_eq!(
+            directory.members("c1").expect("read"),
+            [member("bob", Role::Admin), member("carl", Role::Member)]
+        );
         let info = directory.conversation("c1", "bob").expect("read").expect("there");
         assert_eq!((info.member_count, info.role(), info.created_at), (2, Role::Admin, 5));
-        assert_eq!(directory.conversation("c1", "carl").expect("read").expect("there").role(), Role::Unspecified);
+        assert_eq!(
+            directory.conversation("c1", "carl").expect("read").expect("there").role(),
+            Role::Unspecified
+        );
         assert_eq!(directory.conversations_of("alice", "", 10).expect("read").items, []);
         assert_eq!(directory.conversation("c2", "bob").expect("read"), None);
     }
@@ -237,18 +294,32 @@ mod tests {
     fn the_facts_told_make_the_same_directory() {
         let (directory, copy) = (directory(), Directory::new(Arc::new(MemoryTables::default())));
         let mut lsn = 0;
-        directory.facts(&mut |fact| { lsn += 1; copy.apply(lsn, &fact).expect("applied"); }).expect("told");
+        directory
+            .facts(&mut |fact| {
+                lsn += 1;
+                copy.apply(lsn, &fact).expect("applied");
+            })
+            .expect("told");
         for user in ["alice", "bob", "carl"] {
-            assert_eq!(directory.conversation("c1", user).expect("read"), copy.conversation("c1", user).expect("read"));
+            assert_eq!(
+                directory.conversation("c1", user).expect("read"),
+                copy.conversation("c1", user).expect("read")
+            );
         }
-        assert_eq!(directory.users(b't', "c1").expect("read"), copy.users(b't', "c1").expect("read"));
+        assert_eq!(
+            directory.users(b't', "c1").expect("read"),
+            copy.users(b't', "c1").expect("read")
+        );
     }
 
     #[test]
     fn lists_are_paged_by_id() {
         let directory = Directory::new(Arc::new(MemoryTables::default()));
         for (lsn, id) in (1..).zip(["a", "b", "c"]) {
-            let created = ConversationCreated { members: vec![member("alice", Role::Member)], ..Default::default() };
+            let created = ConversationCreated {
+                members: vec![member("alice", Role::Member)],
+                ..Default::default()
+            };
             directory.apply(lsn, &fact(id, Change::Created(created))).expect("applied");
         }
         let list = directory.conversations_of("alice", "a", 1).expect("read");

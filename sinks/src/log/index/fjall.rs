@@ -24,9 +24,11 @@ pub(crate) struct FjallTables {
 impl FjallTables {
     /// Opens the tables, or makes them.
     pub(crate) fn open(folder: &Path) -> Result<Self, LogError> {
-        let database = Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(1).open()?;
+        let database =
+            Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(1).open()?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
-        let (messages, ids, directory) = (keyspace("messages")?, keyspace("ids")?, keyspace("directory")?);
+        let (messages, ids, directory) =
+            (keyspace("messages")?, keyspace("ids")?, keyspace("directory")?);
         Ok(Self { database, messages, ids, directory })
     }
 

@@ -9,7 +9,8 @@ const LOW: RapidSecrets = RapidSecrets::seed(0x696d_666c_6f77_0001);
 const HIGH: RapidSecrets = RapidSecrets::seed(0x696d_666c_6f77_0002);
 
 pub(crate) fn hash(conversation_id: &str, sender_id: &str, client_msg_id: &str) -> u128 {
-    let parts = [conversation_id.as_bytes(), b"\0", sender_id.as_bytes(), b"\0", client_msg_id.as_bytes()];
+    let parts =
+        [conversation_id.as_bytes(), b"\0", sender_id.as_bytes(), b"\0", client_msg_id.as_bytes()];
     let length: usize = parts.iter().map(|part| part.len()).sum();
     // Three ids of at most 64 bytes fit the stack.
     let mut stack = [0; 256];
@@ -25,7 +26,8 @@ pub(crate) fn hash(conversation_id: &str, sender_id: &str, client_msg_id: &str) 
         joined[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }
-    u128::from(rapidhash_v3_seeded(joined, &HIGH)) << 64 | u128::from(rapidhash_v3_seeded(joined, &LOW))
+    u128::from(rapidhash_v3_seeded(joined, &HIGH)) << 64
+        | u128::from(rapidhash_v3_seeded(joined, &LOW))
 }
 
 #[cfg(test)]

@@ -41,7 +41,9 @@ impl Indexer {
         }
         for record in &group.records {
             if let Indexed::Fact(fact) = record
-                && !self.space.insist("apply a fact to the index", || self.index.directory.apply(fact.lsn, &fact.fact))
+                && !self.space.insist("apply a fact to the index", || {
+                    self.index.directory.apply(fact.lsn, &fact.fact)
+                })
             {
                 return false;
             }

@@ -35,10 +35,14 @@ impl Ingester {
         let mut kept = VecDeque::new();
         while let Ok(segment) = self.inbox.recv() {
             let moved = match self.policy {
-                Policy::Ingest => self.space.insist("move a segment into the index", || self.take_in(&segment)),
+                Policy::Ingest => {
+                    self.space.insist("move a segment into the index", || self.take_in(&segment))
+                }
                 Policy::Keep(limit) => {
                     kept.push_back(segment.number);
-                    if kept.len() > limit && let Some(number) = kept.pop_front() {
+                    if kept.len() > limit
+                        && let Some(number) = kept.pop_front()
+                    {
                         self.forget(number);
                     }
                     true
@@ -66,7 +70,12 @@ impl Ingester {
 }
 
 /// Writes a segment's rows and the note that they are there.
-pub(crate) fn store(segment: &RamSegment, tables: &dyn Tables, directory: &Directory, policy: Policy) -> Result<(), LogError> {
+pub(crate) fn store(
+    segment: &RamSegment,
+    tables: &dyn Tables,
+    directory: &Directory,
+    policy: Policy,
+) -> Result<(), LogError> {
     if policy != Policy::Ingest {
         return Ok(());
     }

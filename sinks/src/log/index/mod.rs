@@ -76,7 +76,12 @@ pub struct Lag {
 }
 
 impl Index {
-    pub(crate) fn new(segments: Arc<Segments>, progress: Arc<Progress>, tables: Arc<dyn Tables>, open: RamSegment) -> Self {
+    pub(crate) fn new(
+        segments: Arc<Segments>,
+        progress: Arc<Progress>,
+        tables: Arc<dyn Tables>,
+        open: RamSegment,
+    ) -> Self {
         let directory = Directory::new(Arc::clone(&tables));
         Self { segments, progress, directory, tables, ram: RwLock::new(Ram::new(open)) }
     }
@@ -94,16 +99,26 @@ impl Index {
     }
 
     /// The message that a sender committed under this id, if any.
-    pub(crate) fn by_client_msg_id(&self, conversation_id: &str, sender_id: &str, client_msg_id: &str) -> Result<Option<wire::Message>, LogError> {
+    pub(crate) fn by_client_msg_id(
+        &self,
+        conversation_id: &str,
+        sender_id: &str,
+        client_msg_id: &str,
+    ) -> Result<Option<wire::Message>, LogError> {
         let id = ids::hash(conversation_id, sender_id, client_msg_id);
         let in_ram = self.ram.read().by_id(id);
         let place = match in_ram {
             Some(place) => Some(place),
-            None => self.tables.get(Table::Ids, &id.to_be_bytes())?.and_then(|value| ram::read_place(&value)),
+            None => self
+                .tables
+                .get(Table::Ids, &id.to_be_bytes())?
+                .and_then(|value| ram::read_place(&value)),
         };
         let Some(place) = place else { return Ok(None) };
         let message = self.segments.message(place)?;
-        let same = message.conversation_id == conversation_id && message.sender_id == sender_id && message.client_msg_id == client_msg_id;
+        let same = message.conversation_id == conversation_id
+            && message.sender_id == sender_id
+            && message.client_msg_id == client_msg_id;
         Ok(same.then_some(message))
     }
 
@@ -113,12 +128,23 @@ impl Index {
         if let Some(seq) = in_ram {
             return Ok(seq);
         }
-        let last = self.tables.last_at_or_before(Table::Messages, &ram::run_key(conversation_id, u64::MAX))?;
-        Ok(last.and_then(|(key, value)| Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)).unwrap_or(0))
+        let last = self
+            .tables
+            .last_at_or_before(Table::Messages, &ram::run_key(conversation_id, u64::MAX))?;
+        Ok(last
+            .and_then(|(key, value)| {
+                Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)
+            })
+            .unwrap_or(0))
     }
 
     /// The places of at most `limit` messages after `after_seq`, in order of seq.
-    fn places(&self, conversation_id: &str, after_seq: u64, limit: usize) -> Result<Vec<Place>, LogError> {
+    fn places(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Place>, LogError> {
         // RAM first: what leaves it meanwhile is then found in both, and never in neither.
         let (oldest, recent) = self.ram.read().places(conversation_id, after_seq, limit);
         let mut places = Vec::new();
@@ -130,12 +156,19 @@ impl Index {
                 _ => start,
             };
             self.tables.scan(Table::Messages, &start, &mut |key, value| {
-                let Some(first) = ram::run_start(conversation_id, key).filter(|first| *first < wanted.end) else {
+                let Some(first) =
+                    ram::run_start(conversation_id, key).filter(|first| *first < wanted.end)
+                else {
                     return ControlFlow::Break(());
                 };
-                let run = (first..).zip(ram::read_run(value)).filter(|(seq, _)| wanted.contains(seq));
+                let run =
+                    (first..).zip(ram::read_run(value)).filter(|(seq, _)| wanted.contains(seq));
                 places.extend(run.map(|(_, place)| place));
-                if places.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if places.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })?;
         }
         places.extend(recent);
@@ -143,7 +176,12 @@ impl Index {
         Ok(places)
     }
 
-    fn page(&self, conversation_id: &str, after_seq: u64, limit: usize) -> Result<wire::Messages, LogError> {
+    fn page(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, LogError> {
         self.caught_up()?;
         let places = self.places(conversation_id, after_seq, limit.saturating_add(1))?;
         let mut items = Vec::with_capacity(places.len().min(limit));
@@ -161,11 +199,20 @@ impl Index {
 }
 
 impl Store for Index {
-    fn messages(&self, conversation_id: &str, after_seq: u64, limit: usize) -> Result<wire::Messages, StoreError> {
+    fn messages(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, StoreError> {
         Ok(self.page(conversation_id, after_seq, limit)?)
     }
 
-    fn conversation(&self, conversation_id: &str, user_id: &str) -> Result<Option<wire::ConversationInfo>, StoreError> {
+    fn conversation(
+        &self,
+        conversation_id: &str,
+        user_id: &str,
+    ) -> Result<Option<wire::ConversationInfo>, StoreError> {
         self.caught_up()?;
         let info = self.directory.conversation(conversation_id, user_id)?;
         let Some(mut info) = info else { return Ok(None) };
@@ -173,7 +220,12 @@ impl Store for Index {
         Ok(Some(info))
     }
 
-    fn conversations_of(&self, user_id: &str, after: &str, limit: usize) -> Result<wire::ConversationList, StoreError> {
+    fn conversations_of(
+        &self,
+        user_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::ConversationList, StoreError> {
         self.caught_up()?;
         let mut list = self.directory.conversations_of(user_id, after, limit)?;
         for item in &mut list.items {

@@ -57,8 +57,16 @@ impl Ram {
     /// Seals the open segment and opens the next.
     pub(crate) fn seal(&mut self, next: u32) -> Arc<RamSegment> {
         // The next segment will likely be as full as this one.
-        let ids = RapidHashMap::with_capacity_and_hasher(self.open.ids.len(), rapidhash::fast::RandomState::default());
-        let next = RamSegment { number: next, last_lsn: self.open.last_lsn, conversations: RapidHashMap::default(), ids };
+        let ids = RapidHashMap::with_capacity_and_hasher(
+            self.open.ids.len(),
+            rapidhash::fast::RandomState::default(),
+        );
+        let next = RamSegment {
+            number: next,
+            last_lsn: self.open.last_lsn,
+            conversations: RapidHashMap::default(),
+            ids,
+        };
         let sealed = Arc::new(std::mem::replace(&mut self.open, next));
         self.sealed.push_back(Arc::clone(&sealed));
         sealed
@@ -71,23 +79,37 @@ impl Ram {
 
     pub(crate) fn by_id(&self, id: u128) -> Option<Place> {
         self.newest_first().find_map(|segment| {
-            segment.ids.get(&id).map(|(offset, len)| Place { segment: segment.number, offset: *offset, len: *len })
+            segment.ids.get(&id).map(|(offset, len)| Place {
+                segment: segment.number,
+                offset: *offset,
+                len: *len,
+            })
         })
     }
 
     pub(crate) fn last_seq(&self, conversation_id: &str) -> Option<u64> {
-        self.newest_first().find_map(|segment| Some(segment.conversations.get(conversation_id)?.last()?.seq))
+        self.newest_first()
+            .find_map(|segment| Some(segment.conversations.get(conversation_id)?.last()?.seq))
     }
 
     /// The oldest seq of a conversation that is here, and the places after `after_seq`.
-    pub(crate) fn places(&self, conversation_id: &str, after_seq: u64, limit: usize) -> (Option<u64>, Vec<Place>) {
+    pub(crate) fn places(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        limit: usize,
+    ) -> (Option<u64>, Vec<Place>) {
         let (mut oldest, mut places) = (None, Vec::new());
         for segment in self.sealed.iter().map(|sealed| &**sealed).chain([&self.open]) {
             let Some(entries) = segment.conversations.get(conversation_id) else { continue };
             oldest = oldest.or_else(|| entries.first().map(|entry| entry.seq));
             let from = entries.partition_point(|entry| entry.seq <= after_seq);
             let wanted = entries[from..].iter().take(limit - places.len());
-            places.extend(wanted.map(|entry| Place { segment: segment.number, offset: entry.offset, len: entry.len }));
+            places.extend(wanted.map(|entry| Place {
+                segment: segment.number,
+                offset: entry.offset,
+                len: entry.len,
+            }));
         }
         (oldest, places)
     }
@@ -112,13 +134,18 @@ impl RamSegment {
                 if let Some(last) = entries.last().filter(|last| last.seq >= entry.seq) {
                     tracing::error!(
                         "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",
-                        message.conversation_id, entry.seq, last.seq, self.number,
+                        message.conversation_id,
+                        entry.seq,
+                        last.seq,
+                        self.number,
                     );
                     return;
                 }
                 entries.push(entry);
             }
-            None => drop(self.conversations.insert(message.conversation_id.as_str().into(), vec![entry])),
+            None => drop(
+                self.conversations.insert(message.conversation_id.as_str().into(), vec![entry]),
+            ),
         }
     }
 
@@ -127,7 +154,9 @@ impl RamSegment {
         let mut names: Vec<&str> = self.conversations.keys().map(|name| &**name).collect();
         names.sort_unstable();
         names.into_iter().flat_map(move |name| {
-            let runs = self.conversations[name].chunk_by(|a, b| a.seq + 1 == b.seq).flat_map(|run| run.chunks(RUN));
+            let runs = self.conversations[name]
+                .chunk_by(|a, b| a.seq + 1 == b.seq)
+                .flat_map(|run| run.chunks(RUN));
             runs.map(move |run| {
                 let mut value = Vec::with_capacity(4 + 8 * run.len());
                 value.extend_from_slice(&self.number.to_le_bytes());
@@ -142,7 +171,8 @@ impl RamSegment {
 
     /// The rows of the table of ids, sorted.
     pub(crate) fn id_rows(&self) -> impl Iterator<Item = Row> {
-        let mut ids: Vec<(u128, (u32, u32))> = self.ids.iter().map(|(id, place)| (*id, *place)).collect();
+        let mut ids: Vec<(u128, (u32, u32))> =
+            self.ids.iter().map(|(id, place)| (*id, *place)).collect();
         ids.sort_unstable();
         ids.into_iter().map(move |(id, (offset, len))| {
             let mut value = Vec::with_capacity(12);
@@ -183,5 +213,9 @@ pub(crate) fn read_run(value: &[u8]) -> impl Iterator<Item = Place> {
 
 /// The place in a row of ids.
 pub(crate) fn read_place(value: &[u8]) -> Option<Place> {
-    (value.len() == 12).then(|| Place { segment: u32_at(value, 0), offset: u32_at(value, 4), len: u32_at(value, 8) })
+    (value.len() == 12).then(|| Place {
+        segment: u32_at(value, 0),
+        offset: u32_at(value, 4),
+        len: u32_at(value, 8),
+    })
 }

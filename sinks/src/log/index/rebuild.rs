@@ -20,7 +20,12 @@ use crate::log::frame::{FACT, MESSAGE};
 use crate::log::segments::{Segments, Visited};
 
 /// Reads what is missing up to the last durable record; gives the index of the last segment.
-pub(crate) fn rebuild(segments: &Segments, tables: &Arc<dyn Tables>, durable: Lsn, policy: Policy) -> Result<RamSegment, LogError> {
+pub(crate) fn rebuild(
+    segments: &Segments,
+    tables: &Arc<dyn Tables>,
+    durable: Lsn,
+    policy: Policy,
+) -> Result<RamSegment, LogError> {
     let directory = Directory::new(Arc::clone(tables));
     let (applied, applied_lsn) = directory.applied()?;
     let indexed = applied_lsn.max(directory.facts_lsn()?);
@@ -30,9 +35,13 @@ pub(crate) fn rebuild(segments: &Segments, tables: &Arc<dyn Tables>, durable: Ls
              put the log back, or delete the folder `index` of the data directory, which is then rebuilt from the log"
         )));
     }
-    let missing: Vec<u32> = segments.numbers().into_iter().filter(|number| *number > applied).collect();
+    let missing: Vec<u32> =
+        segments.numbers().into_iter().filter(|number| *number > applied).collect();
     if missing.len() > 4 {
-        tracing::info!("the index lacks {} segments of the log; it is rebuilt from them", missing.len());
+        tracing::info!(
+            "the index lacks {} segments of the log; it is rebuilt from them",
+            missing.len()
+        );
     }
     let mut open = RamSegment::new(missing.first().copied().unwrap_or(applied + 1));
     for number in missing {
@@ -40,20 +49,30 @@ pub(crate) fn rebuild(segments: &Segments, tables: &Arc<dyn Tables>, durable: Ls
             ingester::store(&open, &**tables, &directory, policy)?;
             open = RamSegment::new(number);
         }
-        segments.visit_segment(number, durable, &mut |record| apply(record, segments, &directory, &mut open))?;
+        segments.visit_segment(number, durable, &mut |record| {
+            apply(record, segments, &directory, &mut open)
+        })?;
     }
     Ok(open)
 }
 
-fn apply(record: Visited<'_>, segments: &Segments, directory: &Directory, open: &mut RamSegment) -> Result<(), LogError> {
+fn apply(
+    record: Visited<'_>,
+    segments: &Segments,
+    directory: &Directory,
+    open: &mut RamSegment,
+) -> Result<(), LogError> {
     let mut payload = record.payload;
     let place = record.place;
-    let unreadable = |error: prost::DecodeError| segments.damaged(place.segment, u64::from(place.offset), &error.to_string());
+    let unreadable = |error: prost::DecodeError| {
+        segments.damaged(place.segment, u64::from(place.offset), &error.to_string())
+    };
     match record.kind {
         MESSAGE => open.insert(&wire::Message::decode(&mut payload).map_err(unreadable)?, place),
         FACT => directory.apply(record.lsn, &Fact::decode(&mut payload).map_err(unreadable)?)?,
         other => {
-            let found = format!("record {} is of kind {other}, which this build does not know", record.lsn);
+            let found =
+                format!("record {} is of kind {other}, which this build does not know", record.lsn);
             return Err(segments.damaged(place.segment, u64::from(place.offset), &found));
         }
     }

@@ -39,7 +39,12 @@ pub(crate) trait Tables: Send + Sync {
 }
 
 /// Visits the rows whose keys begin with `prefix`.
-pub(crate) fn each_with_prefix(tables: &dyn Tables, table: Table, prefix: &[u8], each: EachRow<'_>) -> Result<(), LogError> {
+pub(crate) fn each_with_prefix(
+    tables: &dyn Tables,
+    table: Table,
+    prefix: &[u8],
+    each: EachRow<'_>,
+) -> Result<(), LogError> {
     tables.scan(table, prefix, &mut |key, value| match key.starts_with(prefix) {
         true => each(key, value),
         false => ControlFlow::Break(()),

@@ -1,0 +1,126 @@
+//! The index follows the log, over the border between RAM and the tables.
+
+use imflow_kind::Store as _;
+
+use super::*;
+use crate::log::index::{FjallTables, Table};
+
+/// All messages of a conversation, read in pages of `limit`.
+fn history(rig: &Rig, conversation: &str, limit: usize) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
+    loop {
+        let after = messages.last().map_or(0, |message| message.seq);
+        let page = rig.index.messages(conversation, after, limit).expect("read");
+        assert!(page.items.len() <= limit);
+        messages.extend(page.items);
+        if !page.more {
+            return messages;
+        }
+    }
+}
+
+/// Two conversations, of which the second begins late.
+fn fill(rig: &mut Rig) {
+    for seq in 1..=60 {
+        rig.commit(vec![rig.message("c", seq)]);
+        if seq > 30 {
+            rig.commit(vec![rig.message("d", seq - 30)]);
+        }
+    }
+}
+
+#[test]
+fn history_is_whole_wherever_the_border_to_the_tables_stands() {
+    let mut rig = Rig::memory();
+    fill(&mut rig);
+    let sealed: Vec<_> = rig.sealed.drain().collect();
+    assert!(sealed.len() > 3);
+    for segment in [None].into_iter().chain(sealed.into_iter().map(Some)) {
+        if let Some(segment) = segment {
+            rig.ingester.take_in(&segment).expect("the tables take it");
+        }
+        for limit in [1, 7, 200] {
+            assert!(history(&rig, "c", limit).iter().map(|message| message.seq).eq(1..=60));
+            assert!(history(&rig, "d", limit).iter().map(|message| message.seq).eq(1..=30));
+        }
+        assert_eq!(rig.index.last_seq("c").expect("read"), 60);
+    }
+    assert_eq!(history(&rig, "c", 200)[4], message("c", 5));
+    assert_eq!(history(&rig, "e", 10), []);
+}
+
+#[test]
+fn a_client_msg_id_is_found_in_ram_and_in_the_tables() {
+    let mut rig = Rig::memory();
+    fill(&mut rig);
+    for _ in 0..2 {
+        for seq in [1, 30, 60] {
+            let id = format!("alice-phone-{seq}-1");
+            let found = rig.index.by_client_msg_id("c", "alice", &id).expect("read");
+            assert_eq!(found, Some(message("c", seq)));
+            assert_eq!(rig.index.by_client_msg_id("c", "bob", &id).expect("read"), None);
+        }
+        rig.ingest();
+    }
+}
+
+#[test]
+fn a_deleted_index_is_rebuilt_to_the_same_rows() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = Arc::new(Memory::default());
+    let rows = |tables: &dyn Tables| {
+        let mut rows = Vec::new();
+        for table in [Table::Messages, Table::Ids, Table::Directory] {
+            let each = &mut |key: &[u8], value: &[u8]| {
+                rows.push((table, key.to_vec(), value.to_vec()));
+                std::ops::ControlFlow::Continue(())
+            };
+            tables.scan(table, b"", each).expect("scanned");
+        }
+        rows
+    };
+    let mut kept = Vec::new();
+    for name in ["first", "rebuilt"] {
+        let tables = Arc::new(FjallTables::open(&folder.path().join(name)).expect("opened"));
+        let mut rig = Rig::open(files.clone(), tables).expect("a log");
+        if kept.is_empty() {
+            rig.commit(vec![rig.created("c"), rig.created("d")]);
+            fill(&mut rig);
+            rig.ingest();
+        }
+        assert!(history(&rig, "c", 50).iter().map(|message| message.seq).eq(1..=60));
+        let info = rig.index.conversation("d", "alice").expect("read").expect("there");
+        assert_eq!((info.last_seq, info.member_count, info.role()), (30, 1, Role::Owner));
+        kept.push(rows(&*rig.storage.tables));
+    }
+    assert!(kept[0].len() > 90 && kept[0] == kept[1]);
+}
+
+#[test]
+fn a_page_is_closed_at_its_size_and_says_that_more_follow() {
+    let files: Arc<dyn Files> = Arc::new(Memory::default());
+    let tables: Arc<dyn Tables> = Arc::new(MemoryTables::default());
+    let mut open = RamSegment::new(1);
+    let storage = Storage {
+        files,
+        snapshots: Arc::new(Memory::default()),
+        tables,
+        policy: Policy::Ingest,
+        lock: None,
+    };
+    let parts = Parts::recover(&storage, Sizes::of_segment(2 << 20)).expect("a new log");
+    let mut bytes = Vec::new();
+    for seq in 1..=5 {
+        let message = Message { text: "x".repeat(200 << 10), ..message("c", seq) };
+        let offset = 64 + bytes.len() as u32;
+        let len =
+            crate::log::frame::append(&mut bytes, seq, crate::log::frame::MESSAGE, &message) as u32;
+        open.insert(&message, crate::log::segments::Place { segment: 1, offset, len });
+    }
+    parts.tail.file.write_at(&bytes, 64).expect("inside");
+    let index = Index::new(parts.segments, parts.progress, storage.tables, open);
+    let page = index.messages("c", 0, 5).expect("read");
+    assert_eq!((page.items.len(), page.more), (2, true));
+    let page = index.messages("c", 4, 5).expect("read");
+    assert_eq!((page.items.len(), page.more), (1, false));
+}

@@ -1,0 +1,193 @@
+//! The log as a whole over files in memory, its threads stepped by hand.
+
+mod index;
+mod recovery;
+mod sink;
+
+use std::any::Any;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use imflow_kind::testing::Answers;
+use imflow_kind::{Applied, Injector};
+use imflow_proto::log::fact::Change as FactChange;
+use imflow_proto::log::{ConversationCreated, Fact};
+use imflow_proto::record::{Change, Ordered, Scopes, Session};
+use imflow_proto::ticket::Credit;
+use imflow_proto::wire::envelope::Body;
+use imflow_proto::wire::{Done, Error, MemberInfo, Message, Role};
+use imflow_proto::{Record, Ticket};
+use parking_lot::Mutex;
+
+use super::LogError;
+use super::committer::{Committer, Inbox};
+use super::completions::Completions;
+use super::files::{Files, Memory};
+use super::index::{Group, Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Tables};
+use super::sink::{Parts, Storage};
+use super::space::Sizes;
+
+/// Small enough that a test fills several segments.
+const SIZES: Sizes = Sizes { segment: 4 << 10, commit: 1 << 10, reserve: 4 << 10 };
+
+/// What a sink sent back.
+#[derive(Default)]
+struct Sent {
+    records: Mutex<Vec<(usize, usize, Record)>>,
+    applied: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Sent {
+    fn take(&self) -> Vec<(usize, usize, Record)> {
+        std::mem::take(&mut self.records.lock())
+    }
+}
+
+impl Injector for Sent {
+    fn worker_of(&self, _conversation_id: &str) -> usize {
+        0
+    }
+
+    fn credit(&self, _worker: usize, _bytes: usize) -> Result<Box<dyn Credit>, Error> {
+        unreachable!("sinks take no credit")
+    }
+
+    fn credit_returned(&self, _worker: usize) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        unreachable!("sinks take no credit")
+    }
+
+    fn send(&self, worker: usize, port: usize, records: Vec<Record>) {
+        self.records.lock().extend(records.into_iter().map(|record| (worker, port, record)));
+    }
+
+    fn send_and_track(&self, worker: usize, port: usize, records: Vec<Record>, applied: Applied) {
+        self.send(worker, port, records);
+        self.applied.lock().push(applied);
+    }
+}
+
+/// A log whose threads are stepped.
+struct Rig {
+    storage: Storage,
+    index: Arc<Index>,
+    gate: imflow_kind::Gate,
+    space: Arc<super::space::Space>,
+    committer: Committer,
+    inbox: flume::Sender<Inbox>,
+    groups: flume::Receiver<Group>,
+    indexer: Indexer,
+    sealed: flume::Receiver<Arc<RamSegment>>,
+    ingester: Ingester,
+    sent: Arc<Sent>,
+    answers: Arc<Answers>,
+}
+
+impl Rig {
+    fn open(files: Arc<dyn Files>, tables: Arc<dyn Tables>) -> Result<Self, LogError> {
+        let snapshots = Arc::new(Memory::default());
+        let storage = Storage { files, snapshots, tables, policy: Policy::Ingest, lock: None };
+        let parts = Parts::recover(&storage, SIZES)?;
+        let (inbox, records) = flume::unbounded();
+        let (to_indexer, groups) = flume::unbounded();
+        let (to_ingester, sealed) = flume::unbounded();
+        let sent = Arc::new(Sent::default());
+        let completions = Completions::new(Arc::clone(&sent) as Arc<dyn Injector>);
+        let shared = (parts.segments, Arc::clone(&parts.space), parts.progress);
+        let committer = Committer::new(records, to_indexer, shared, completions, parts.tail);
+        let (index, space) = (parts.index, parts.space);
+        let indexer = Indexer {
+            index: Arc::clone(&index),
+            space: Arc::clone(&space),
+            inbox: groups.clone(),
+            sealed: to_ingester,
+        };
+        let ingester = Ingester {
+            index: Arc::clone(&index),
+            space: Arc::clone(&space),
+            policy: Policy::Ingest,
+            inbox: sealed.clone(),
+        };
+        let (gate, answers) = (space.gate(), Arc::default());
+        Ok(Self {
+            storage,
+            index,
+            gate,
+            space,
+            committer,
+            inbox,
+            groups,
+            indexer,
+            sealed,
+            ingester,
+            sent,
+            answers,
+        })
+    }
+
+    fn memory() -> Self {
+        Self::open(Arc::new(Memory::default()), Arc::new(MemoryTables::default()))
+            .expect("a new log")
+    }
+
+    /// Commits these records as one group and lets the index follow, all but the tables.
+    fn commit(&mut self, records: Vec<Record>) {
+        while self.space.make_one().expect("room") {}
+        self.inbox.send(Inbox::Records(0, records)).expect("the committer lives");
+        self.committer.step().expect("memory does not fail");
+        for group in self.groups.drain() {
+            assert!(self.indexer.apply(&group));
+        }
+    }
+
+    /// Moves sealed segments into the tables.
+    fn ingest(&mut self) {
+        for segment in self.sealed.drain() {
+            self.ingester.take_in(&segment).expect("the tables take it");
+        }
+    }
+
+    fn ticket(&self, id: u64) -> Ticket {
+        self.answers.ticket(id)
+    }
+
+    fn message(&self, conversation: &str, seq: u64) -> Record {
+        let session = Session {
+            number: 1,
+            user_id: "alice".into(),
+            device_id: "phone".into(),
+            scopes: Scopes::default(),
+        };
+        let message = Arc::new(message(conversation, seq));
+        Record::Ordered(Arc::new(Ordered {
+            ticket: self.ticket(seq),
+            session: Arc::new(session),
+            message,
+        }))
+    }
+
+    fn created(&self, conversation: &str) -> Record {
+        let member = MemberInfo { user_id: "alice".into(), role: Role::Owner.into() };
+        let created = ConversationCreated { members: vec![member], ..Default::default() };
+        let fact = Fact {
+            conversation_id: conversation.into(),
+            at: 1,
+            by: String::new(),
+            change: Some(FactChange::Created(created)),
+        };
+        let change =
+            Change { ticket: self.ticket(900), fact: Arc::new(fact), answer: Body::Done(Done {}) };
+        Record::Change(Arc::new(change))
+    }
+}
+
+fn message(conversation: &str, seq: u64) -> Message {
+    Message {
+        conversation_id: conversation.into(),
+        seq,
+        client_msg_id: format!("alice-phone-{seq}-1"),
+        sender_id: "alice".into(),
+        text: format!("the text of {seq} ").repeat(3),
+        created_at: 1_000 + seq as i64,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,71 @@
+//! What all routes share: the key, the form of bodies, and the OpenAPI document.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
+use imflow_proto::wire::ErrorCode;
+use serde::de::DeserializeOwned;
+use utoipa::OpenApi;
+
+use super::{Shared, facts, messages};
+use crate::bearer::{bearer, not_accepted};
+use crate::refusal::Refusal;
+
+/// Longest request body.
+pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Lets only bearers of a control key pass.
+pub(super) async fn authenticate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Result<Response, Refusal> {
+    let sentence = "the control API needs `Authorization: Bearer KEY`; `imflow token --admin` prints a key";
+    let token = bearer(request.headers()).ok_or_else(|| Refusal::of(ErrorCode::Unauthenticated, sentence))?;
+    let claims = shared.secrets.verify(token).map_err(|e| not_accepted(&e))?;
+    if !claims.scopes.admin {
+        let sentence = "this is a client's token; the control API needs a key from `imflow token --admin`";
+        return Err(Refusal::of(ErrorCode::Forbidden, sentence));
+    }
+    Ok(next.run(request).await)
+}
+
+/// Reads a JSON body strictly: an unknown key is named.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|e| Refusal::of(ErrorCode::Invalid, format!("the body does not fit: {e}; /v1/openapi.json describes it")))
+}
+
+/// As [`read`], where the body may be left out.
+pub(super) fn read_optional<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Refusal> {
+    if body.is_empty() { Ok(T::default()) } else { read(body) }
+}
+
+pub(super) async fn unknown_route() -> Refusal {
+    Refusal::of(ErrorCode::Invalid, "no such route; /v1/openapi.json lists them").with_status(StatusCode::NOT_FOUND)
+}
+
+/// The OpenAPI document.
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "imflow control API", description = "Conversations, members, mutes, bans, and messages of bots."),
+    paths(
+        facts::create_conversation,
+        facts::get_conversation,
+        facts::list_members,
+        facts::put_member,
+        facts::delete_member,
+        facts::put_mute,
+        facts::delete_mute,
+        facts::put_ban,
+        facts::delete_ban,
+        facts::conversations_of_user,
+        messages::send_message,
+        messages::list_messages,
+    )
+)]
+struct Document;
