@@ -139,7 +139,7 @@ fn closed(frame: Option<&tungstenite::protocol::CloseFrame>) -> Lost {
     };
     let code = u16::from(frame.code);
     let reason = format!("the server closed the connection with code {code}: {}", frame.reason);
-    if matches!(code, 1002 | 1003 | 1007 | 4400..=4499) {
+    if matches!(code, 1002 | 1003 | 1007 | 4500..=4999) {
         Lost::Final(reason)
     } else {
         Lost::Retryable(reason)
@@ -176,7 +176,7 @@ mod tests {
         assert!(
             matches!(close(1001), Lost::Retryable(_)) && matches!(close(1012), Lost::Retryable(_))
         );
-        assert!(matches!(close(4401), Lost::Final(reason) if reason.contains("4401: why")));
+        assert!(matches!(close(4501), Lost::Final(reason) if reason.contains("4501: why")));
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub enum AuthError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretsError {
-    #[error("cannot keep the token key at {path}: {source}; make that folder writable for this user, or choose another `data` in [service]")]
+    #[error(
+        "cannot keep the token key at {path}: {source}; make that folder writable for this user, or choose another `data` in [service]"
+    )]
     Io { path: PathBuf, source: io::Error },
     #[error("the token key at {path} is damaged: expected {} hex digits; restore it, or remove it to have a new one made (all tokens become invalid)", KEY_BYTES * 2)]
     Damaged { path: PathBuf },
@@ -83,7 +85,8 @@ impl Secrets {
             }
             read => read.map_err(failed)?,
         };
-        let key = from_hex(hex.trim()).ok_or_else(|| SecretsError::Damaged { path: path.clone() })?;
+        let key =
+            from_hex(hex.trim()).ok_or_else(|| SecretsError::Damaged { path: path.clone() })?;
         Ok(Self::from_key(&key))
     }
 
@@ -91,17 +94,29 @@ impl Secrets {
         let mut validation = Validation::new(Algorithm::HS256);
         // Only the issuer's clock and ours matter, and for the default key they are the same.
         validation.leeway = 0;
-        Self { signing: EncodingKey::from_secret(key), verifying: DecodingKey::from_secret(key), validation }
+        Self {
+            signing: EncodingKey::from_secret(key),
+            verifying: DecodingKey::from_secret(key),
+            validation,
+        }
     }
 
     /// A token for one device of a user.
     ///
     /// # Errors
     /// When an id is not valid, or a scope is unknown.
-    pub fn mint(&self, user: &str, device: &str, scopes: &[&str], ttl: Duration) -> Result<String, AuthError> {
+    pub fn mint(
+        &self,
+        user: &str,
+        device: &str,
+        scopes: &[&str],
+        ttl: Duration,
+    ) -> Result<String, AuthError> {
         check_ids(user, device)?;
-        if let Some(unknown) = scopes.iter().find(|scope| !set_scope(&mut Scopes::default(), scope)) {
-            let sentence = format!("unknown scope `{unknown}`, expected `send`, `read`, `create` or `admin`");
+        if let Some(unknown) = scopes.iter().find(|scope| !set_scope(&mut Scopes::default(), scope))
+        {
+            let sentence =
+                format!("unknown scope `{unknown}`, expected `send`, `read`, `create` or `admin`");
             return Err(AuthError::Invalid(sentence));
         }
         self.sign(user, device, scopes, ttl)
@@ -115,10 +130,17 @@ impl Secrets {
         self.sign("admin", "control", &["admin"], ttl)
     }
 
-    fn sign(&self, user: &str, device: &str, scopes: &[&str], ttl: Duration) -> Result<String, AuthError> {
+    fn sign(
+        &self,
+        user: &str,
+        device: &str,
+        scopes: &[&str],
+        ttl: Duration,
+    ) -> Result<String, AuthError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        let payload = Payload { sub: user.into(), device: device.into(), scopes, exp: (now + ttl).as_secs() };
+        let payload =
+            Payload { sub: user.into(), device: device.into(), scopes, exp: (now + ttl).as_secs() };
         jsonwebtoken::encode(&Header::default(), &payload, &self.signing)
             .map_err(|error| AuthError::Invalid(error.to_string()))
     }
@@ -140,7 +162,12 @@ impl Secrets {
         for name in &names {
             set_scope(&mut scopes, name);
         }
-        Ok(Claims { user_id: sub, device_id: device, scopes, expires_at_ms: exp.saturating_mul(1_000) })
+        Ok(Claims {
+            user_id: sub,
+            device_id: device,
+            scopes,
+            expires_at_ms: exp.saturating_mul(1_000),
+        })
     }
 }
 
@@ -179,7 +206,12 @@ fn set_scope(scopes: &mut Scopes, name: &str) -> bool {
 fn create_key(folder: &Path, path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let temporary = folder.join(format!("token.key.{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     let key: [u8; KEY_BYTES] = rand::random();
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     file.write_all(hex.as_bytes())?;
@@ -213,12 +245,19 @@ mod tests {
     #[test]
     fn a_key_survives_a_restart_and_is_private() {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let token = Secrets::open(data.path()).expect("made").mint("alice", "phone", &["send", "read"], HOUR);
+        let token = Secrets::open(data.path()).expect("made").mint(
+            "alice",
+            "phone",
+            &["send", "read"],
+            HOUR,
+        );
         let again = Secrets::open(data.path()).expect("read");
         let claims = again.verify(&token.expect("valid ids")).expect("same key");
         assert_eq!((claims.user_id.as_str(), claims.device_id.as_str()), ("alice", "phone"));
         assert_eq!(claims.scopes, Scopes { send: true, read: true, ..Scopes::default() });
-        let mode = |path: &str| fs::metadata(data.path().join(path)).expect("exists").permissions().mode() & 0o777;
+        let mode = |path: &str| {
+            fs::metadata(data.path().join(path)).expect("exists").permissions().mode() & 0o777
+        };
         assert_eq!((mode("secrets"), mode("secrets/token.key")), (0o700, 0o600));
         assert_eq!(fs::read_dir(data.path().join("secrets")).expect("a folder").count(), 1);
     }
@@ -226,8 +265,14 @@ mod tests {
     #[test]
     fn an_expired_token_is_told_from_a_forged_one() {
         let secrets = Secrets::from_key(&[1; KEY_BYTES]);
-        let payload = Payload { sub: "alice".into(), device: "phone".into(), scopes: vec![], exp: 1_700_000_000 };
-        let expired = jsonwebtoken::encode(&Header::default(), &payload, &secrets.signing).expect("signed");
+        let payload = Payload {
+            sub: "alice".into(),
+            device: "phone".into(),
+            scopes: vec![],
+            exp: 1_700_000_000,
+        };
+        let expired =
+            jsonwebtoken::encode(&Header::default(), &payload, &secrets.signing).expect("signed");
         assert_eq!(secrets.verify(&expired), Err(AuthError::Expired));
         let forged = Secrets::from_key(&[2; KEY_BYTES]).mint_admin(HOUR).expect("signed");
         assert_eq!(secrets.verify(&forged), Err(AuthError::Signature));
@@ -237,8 +282,13 @@ mod tests {
     #[test]
     fn ids_and_scopes_are_checked_when_minting() {
         let secrets = Secrets::from_key(&[1; KEY_BYTES]);
-        for (user, device, scope) in [("a b", "d", "send"), ("a:b", "d", "send"), ("a", "", "send"), ("a", "d", "fly")] {
-            assert!(matches!(secrets.mint(user, device, &[scope], HOUR), Err(AuthError::Invalid(_))), "{user} {scope}");
+        for (user, device, scope) in
+            [("a b", "d", "send"), ("a:b", "d", "send"), ("a", "", "send"), ("a", "d", "fly")]
+        {
+            assert!(
+                matches!(secrets.mint(user, device, &[scope], HOUR), Err(AuthError::Invalid(_))),
+                "{user} {scope}"
+            );
         }
     }
 

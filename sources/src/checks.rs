@@ -19,7 +19,9 @@ pub(crate) fn check_conversation(conversation_id: &str) -> Result<(), Error> {
 
 pub(crate) fn check_group_id(conversation_id: &str) -> Result<(), Error> {
     if conversation_id.contains(':') {
-        return Err(invalid("the id of a group holds no `:`, which joins the users of a one-to-one conversation"));
+        return Err(invalid(
+            "the id of a group holds no `:`, which joins the users of a one-to-one conversation",
+        ));
     }
     check_conversation(conversation_id)
 }
@@ -35,7 +37,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(invalid(format!("`name` must be at most {MAX_NAME_BYTES} bytes without control characters")))
+    Err(invalid(format!(
+        "`name` must be at most {MAX_NAME_BYTES} bytes without control characters"
+    )))
 }
 
 pub(crate) fn invalid(sentence: impl Into<String>) -> Error {

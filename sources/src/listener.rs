@@ -20,8 +20,8 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -119,9 +119,12 @@ impl HttpListener {
     /// When the listener is not bound, or the runtime cannot take the socket.
     pub fn serve(self: &Arc<Self>) -> Result<(), StartError> {
         let bound = self.bound.lock().take();
-        let socket = bound.ok_or_else(|| StartError::new(format!("listener `{}` is served before it is bound", self.name)))?;
+        let socket = bound.ok_or_else(|| {
+            StartError::new(format!("listener `{}` is served before it is bound", self.name))
+        })?;
         let socket = TcpListener::from_std(socket).map_err(|error| self.explain(&error))?;
-        let routes = std::mem::take(&mut *self.routes.lock()).layer(middleware::from_fn(with_deadline));
+        let routes =
+            std::mem::take(&mut *self.routes.lock()).layer(middleware::from_fn(with_deadline));
         tokio::spawn(accept(self.name.clone(), socket, routes, self.stop.subscribe()));
         self.ready.store(true, Ordering::Release);
         Ok(())
@@ -142,11 +145,15 @@ impl HttpListener {
         let (name, address) = (&self.name, &self.address);
         let cure = match error.kind() {
             io::ErrorKind::AddrInUse => {
-                "the port is in use; stop the program that holds it, or choose another port".to_owned()
+                "the port is in use; stop the program that holds it, or choose another port"
+                    .to_owned()
             }
-            io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a port above".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege; choose a port above".to_owned()
+            }
             io::ErrorKind::AddrNotAvailable => {
-                "this machine has no such address; use one of its own, or 0.0.0.0 for all".to_owned()
+                "this machine has no such address; use one of its own, or 0.0.0.0 for all"
+                    .to_owned()
             }
             io::ErrorKind::InvalidInput => "write it as HOST:PORT, like 127.0.0.1:8080".to_owned(),
             _ => format!("{error}; write it as HOST:PORT, like 127.0.0.1:8080"),
@@ -167,8 +174,11 @@ fn health(ready: Arc<AtomicBool>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .fallback(|| async {
-            Refusal::of(ErrorCode::Invalid, "no such path; the API is described at /v1/openapi.json")
-                .with_status(StatusCode::NOT_FOUND)
+            Refusal::of(
+                ErrorCode::Invalid,
+                "no such path; the API is described at /v1/openapi.json",
+            )
+            .with_status(StatusCode::NOT_FOUND)
         })
         .with_state(ready)
 }
@@ -176,13 +186,21 @@ fn health(ready: Arc<AtomicBool>) -> Router {
 async fn with_deadline(request: Request, next: Next) -> Response {
     match timeout(RESPONSE_DEADLINE, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Refusal::of(ErrorCode::Timeout, "the request was not complete, or not answered, within 30 s; send it again")
-            .with_status(StatusCode::REQUEST_TIMEOUT)
-            .into_response(),
+        Err(_) => Refusal::of(
+            ErrorCode::Timeout,
+            "the request was not complete, or not answered, within 30 s; send it again",
+        )
+        .with_status(StatusCode::REQUEST_TIMEOUT)
+        .into_response(),
     }
 }
 
-async fn accept(name: String, socket: TcpListener, routes: Router, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    name: String,
+    socket: TcpListener,
+    routes: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
@@ -207,7 +225,12 @@ async fn accept(name: String, socket: TcpListener, routes: Router, mut stop: wat
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, routes: Router, mut stop: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    routes: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     // Frames are coalesced before they are written, so waiting for more would only add delay.
     let _ = stream.set_nodelay(true);
     let routes = TowerToHyperService::new(routes);
@@ -216,7 +239,10 @@ async fn serve(stream: TcpStream, address: SocketAddr, routes: Router, mut stop:
         routes.call(request)
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(MAX_HEAD_BYTES);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_header_size(MAX_HEAD_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     // What a client does wrong in HTTP is answered by hyper and is no news for the log.
@@ -266,7 +292,10 @@ mod tests {
         let listener = HttpListener::new("main", "127.0.0.1:0");
         listener.bind().expect("a free port");
         listener.serve().expect("bound");
-        let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nlong: {}\r\n\r\n", "y".repeat(MAX_HEAD_BYTES));
+        let head = format!(
+            "GET /healthz HTTP/1.1\r\nhost: x\r\nlong: {}\r\n\r\n",
+            "y".repeat(MAX_HEAD_BYTES)
+        );
         let answer = request(listener.local_addr().expect("bound"), &head).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
@@ -275,7 +304,11 @@ mod tests {
     fn a_port_in_use_is_named_with_its_cure() {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = holder.local_addr().expect("bound").to_string();
-        let error = HttpListener::new("main", address.as_str()).bind().expect_err("in use").to_string();
-        assert!(error.contains(&address) && error.contains("in use") && error.contains("`main`"), "{error}");
+        let error =
+            HttpListener::new("main", address.as_str()).bind().expect_err("in use").to_string();
+        assert!(
+            error.contains(&address) && error.contains("in use") && error.contains("`main`"),
+            "{error}"
+        );
     }
 }

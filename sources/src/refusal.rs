@@ -33,7 +33,8 @@ impl From<Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(serde_json::json!({ "error": self.error }))).into_response();
+        let mut response =
+            (self.status, Json(serde_json::json!({ "error": self.error }))).into_response();
         if self.error.retry_after_ms > 0 {
             let seconds = self.error.retry_after_ms.div_ceil(1_000);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -47,7 +48,9 @@ fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::Invalid => StatusCode::BAD_REQUEST,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::Unauthenticated | ErrorCode::TokenExpired => StatusCode::UNAUTHORIZED,
-        ErrorCode::Forbidden | ErrorCode::NotAMember | ErrorCode::Muted | ErrorCode::Banned => StatusCode::FORBIDDEN,
+        ErrorCode::Forbidden | ErrorCode::NotAMember | ErrorCode::Muted | ErrorCode::Banned => {
+            StatusCode::FORBIDDEN
+        }
         ErrorCode::UnknownConversation => StatusCode::NOT_FOUND,
         ErrorCode::Conflict => StatusCode::CONFLICT,
         ErrorCode::Busy | ErrorCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
@@ -64,7 +67,8 @@ mod tests {
 
     #[test]
     fn a_busy_service_says_when_to_come_back() {
-        let response = Refusal::from(Error::of(ErrorCode::Busy, "later").retry_after(1_500)).into_response();
+        let response =
+            Refusal::from(Error::of(ErrorCode::Busy, "later").retry_after(1_500)).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");
     }

@@ -9,7 +9,7 @@ use imflow_kind::{StartError, StoreError};
 #[non_exhaustive]
 pub enum LogError {
     /// The operating system refused; says what was tried and on which file.
-    #[error("cannot {action} `{path}`: {source}")]
+    #[error("cannot {action} `{path}`: {source}{}", cure(source))]
     Io {
         action: &'static str,
         path: String,
@@ -55,6 +55,22 @@ impl LogError {
             _ => return false,
         };
         matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+/// What to do about the common causes.
+fn cure(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; give the user of this process the right to write there, or set another `service.data`"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space there, or set another `service.data`"
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "; `service.data` must name a folder"
+        }
+        _ => "",
     }
 }
 

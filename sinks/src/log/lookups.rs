@@ -15,6 +15,7 @@ use imflow_proto::wire::{Error, ErrorCode, Message};
 use super::LogError;
 use super::completions::FOUND;
 use super::index::Index;
+use super::space::Space;
 
 /// What the thread is sent.
 pub(crate) enum Inbox {
@@ -25,6 +26,7 @@ pub(crate) enum Inbox {
 
 pub(crate) struct Lookups {
     pub index: Arc<Index>,
+    pub space: Arc<Space>,
     pub clock: Arc<dyn Clock>,
     pub retain: Duration,
     pub inbox: flume::Receiver<Inbox>,
@@ -44,6 +46,9 @@ impl Lookups {
 
     fn answer(&self, records: Vec<Record>) -> Vec<Record> {
         while let Err(error) = self.index.caught_up() {
+            if self.space.has_given_up_index() {
+                return Vec::new();
+            }
             tracing::warn!("{error}; repeated messages wait for it");
         }
         records

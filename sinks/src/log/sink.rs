@@ -174,6 +174,7 @@ impl Sink for LogSink {
         };
         let lookups = Lookups {
             index,
+            space: Arc::clone(&space),
             clock: Arc::clone(&self.clock),
             retain: self.retain,
             inbox: lookups,

@@ -59,41 +59,47 @@ fn missed(store: &dyn Store, session: &Session, sync: &Sync) -> Result<Synced, E
             ),
         ));
     }
-    let (mut messages_left, mut bytes_left) = (SYNC_MESSAGES, SYNC_BYTES);
-    let mut conversations = Vec::with_capacity(sync.cursors.len());
-    for cursor in &sync.cursors {
-        let id = &cursor.conversation_id;
-        // Even with nothing left, `more` is told as it is.
-        let page = may_read(store, session, id).and_then(|()| {
-            store.messages(id, cursor.seq, messages_left).map_err(|error| failed(&error))
-        });
-        conversations.push(match page {
-            Ok(mut page) => {
-                let fits = page.items.iter().take_while(|message| {
-                    let fits = message.encoded_len() <= bytes_left;
-                    bytes_left -= if fits { message.encoded_len() } else { bytes_left };
-                    fits
-                });
-                let fits = fits.count();
-                page.more |= fits < page.items.len();
-                page.items.truncate(fits);
-                // A full answer needs no more messages, only the truth about `more`.
-                messages_left = if bytes_left == 0 { 0 } else { messages_left - fits };
-                SyncedConversation {
-                    conversation_id: id.clone(),
-                    items: page.items,
-                    more: page.more,
-                    error: None,
-                }
+    let mut left = Left { messages: SYNC_MESSAGES, bytes: SYNC_BYTES };
+    let one = |cursor: &Cursor| {
+        let conversation_id = cursor.conversation_id.clone();
+        match missed_in(store, session, cursor, &mut left) {
+            Ok(Messages { items, more }) => {
+                SyncedConversation { conversation_id, items, more, error: None }
             }
-            Err(error) => SyncedConversation {
-                conversation_id: id.clone(),
-                error: Some(error),
-                ..Default::default()
-            },
-        });
+            Err(error) => {
+                SyncedConversation { conversation_id, error: Some(error), ..Default::default() }
+            }
+        }
+    };
+    Ok(Synced { conversations: sync.cursors.iter().map(one).collect() })
+}
+
+/// What one answer may still hold.
+struct Left {
+    messages: usize,
+    bytes: usize,
+}
+
+/// What fits of one conversation. With nothing left, that is no message and a true `more`.
+fn missed_in(
+    store: &dyn Store,
+    session: &Session,
+    cursor: &Cursor,
+    left: &mut Left,
+) -> Result<Messages, Error> {
+    may_read(store, session, &cursor.conversation_id)?;
+    let page = store.messages(&cursor.conversation_id, cursor.seq, left.messages);
+    let mut page = page.map_err(|error| failed(&error))?;
+    let mut fits = 0;
+    for message in &page.items {
+        let Some(bytes) = left.bytes.checked_sub(message.encoded_len()) else { break };
+        left.bytes = bytes;
+        fits += 1;
     }
-    Ok(Synced { conversations })
+    let full = page.more || fits < page.items.len();
+    left.messages = if fits < page.items.len() { 0 } else { left.messages - fits };
+    page.items.truncate(fits);
+    Ok(Messages { items: page.items, more: full })
 }
 
 fn may_read(store: &dyn Store, session: &Session, conversation_id: &str) -> Result<(), Error> {
@@ -118,4 +124,125 @@ fn failed(error: &StoreError) -> Error {
         ErrorCode::Internal,
         "the store could not be read; nothing was lost; ask again in a moment",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use imflow_kind::testing::Answers;
+    use imflow_proto::record::Scopes;
+    use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Message};
+
+    use super::*;
+
+    /// `mine` and `other` have 1,000 messages of 2 KiB each; `alice` is a member of `mine`.
+    struct Stub;
+
+    impl Store for Stub {
+        fn messages(&self, id: &str, after_seq: u64, limit: usize) -> Result<Messages, StoreError> {
+            if id == "broken" {
+                return Err(StoreError("`00000001.seg` is damaged".into()));
+            }
+            let last = 1_000.min(after_seq + limit as u64);
+            let text = "x".repeat(2 << 10);
+            let items = (after_seq + 1..=last).map(|seq| Message {
+                seq,
+                text: text.clone(),
+                ..Default::default()
+            });
+            Ok(Messages { items: items.collect(), more: last < 1_000 })
+        }
+
+        fn conversation(
+            &self,
+            id: &str,
+            user: &str,
+        ) -> Result<Option<ConversationInfo>, StoreError> {
+            let role =
+                if user == "alice" && id != "other" { Role::Member } else { Role::Unspecified };
+            let known = ["mine", "other", "broken"].contains(&id);
+            Ok(known.then(|| ConversationInfo { role: role.into(), ..Default::default() }))
+        }
+
+        fn conversations_of(
+            &self,
+            _: &str,
+            _: &str,
+            _: usize,
+        ) -> Result<ConversationList, StoreError> {
+            Ok(ConversationList::default())
+        }
+
+        fn members(&self, _: &str) -> Result<Vec<MemberInfo>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn ask(scopes: Scopes, ask: Ask) -> Body {
+        let ticket = Arc::new(Answers::default()).ticket(1);
+        let session = Session { number: 1, user_id: "alice".into(), device_id: "d".into(), scopes };
+        answer(&Stub, &Query { ticket, session: Arc::new(session), ask })
+    }
+
+    fn read() -> Scopes {
+        Scopes { read: true, ..Default::default() }
+    }
+
+    fn history(
+        scopes: Scopes,
+        id: &str,
+        after_seq: u64,
+        limit: u32,
+    ) -> Result<(usize, bool), ErrorCode> {
+        match ask(scopes, Ask::History(History { conversation_id: id.into(), after_seq, limit })) {
+            Body::Messages(page) => Ok((page.items.len(), page.more)),
+            Body::Error(error) => Err(error.code()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_members_and_the_control_api_read_a_conversation() {
+        assert_eq!(history(read(), "mine", 0, 0), Ok((50, true)));
+        assert_eq!(history(read(), "mine", 0, 5_000), Ok((200, true)));
+        assert_eq!(history(read(), "mine", 990, 200), Ok((10, false)));
+        assert_eq!(history(read(), "other", 0, 0), Err(ErrorCode::NotAMember));
+        assert_eq!(history(read(), "nowhere", 0, 0), Err(ErrorCode::UnknownConversation));
+        assert_eq!(history(read(), "broken", 0, 0), Err(ErrorCode::Internal));
+        assert_eq!(history(Scopes::default(), "mine", 0, 0), Err(ErrorCode::Forbidden));
+        assert_eq!(
+            history(Scopes { admin: true, ..Default::default() }, "other", 0, 1),
+            Ok((1, true))
+        );
+    }
+
+    fn sync(cursors: &[(&str, u64)]) -> Result<Vec<(usize, bool, bool)>, ErrorCode> {
+        let cursor = |(id, seq): &(&str, u64)| Cursor { conversation_id: (*id).into(), seq: *seq };
+        match ask(read(), Ask::Sync(Sync { cursors: cursors.iter().map(cursor).collect() })) {
+            Body::Synced(synced) => {
+                let each = |c: &SyncedConversation| (c.items.len(), c.more, c.error.is_some());
+                Ok(synced.conversations.iter().map(each).collect())
+            }
+            Body::Error(error) => Err(error.code()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_limit_holds_for_all_conversations_of_a_sync_and_more_is_exact() {
+        // 512 KiB hold 255 messages of a little more than 2 KiB.
+        let told = sync(&[("mine", 990), ("other", 0), ("mine", 0), ("mine", 0), ("mine", 1_000)]);
+        assert_eq!(
+            told,
+            Ok(vec![
+                (10, false, false),
+                (0, false, true),
+                (245, true, false),
+                (0, true, false),
+                (0, false, false)
+            ])
+        );
+        assert_eq!(sync(&[("mine", 0); 201]), Err(ErrorCode::Invalid));
+    }
 }

@@ -71,7 +71,7 @@ pub(super) struct Mute {
 }
 
 /// Create a conversation, or get the one that exists
-#[utoipa::path(post, path = "/v1/conversations", request_body = NewConversation, responses((status = 201, description = "the conversation"), (status = 400), (status = 409)))]
+#[utoipa::path(post, path = "/v1/conversations", request_body = NewConversation, responses((status = 201, description = "created"), (status = 200, description = "existed"), (status = 400), (status = 409)))]
 pub(super) async fn create_conversation(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
     let NewConversation { mut id, r#type, name, members } = read(&body)?;
     let kind = ConversationType::from_str_name(&r#type).filter(|kind| *kind != ConversationType::Unspecified);
@@ -83,9 +83,15 @@ pub(super) async fn create_conversation(State(shared): State<Arc<Shared>>, body:
         _ => checks::check_group_id(&id)?,
     }
     checks::check_name(&name)?;
+    // Only for the status: whether it is created is decided in the dataflow.
+    let before = shared.read({
+        let id = id.clone();
+        move |store| store.conversation(&id, "")
+    });
+    let status = if before.await?.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     let answer = shared.command(id.clone(), Wish::Create { kind, name, members }).await?;
     let Body::Conversation(info) = answer else { return Err(unexpected()) };
-    Ok((StatusCode::CREATED, Json(info)).into_response())
+    Ok((status, Json(info)).into_response())
 }
 
 /// A conversation

@@ -86,7 +86,12 @@ impl Admission {
     }
 
     /// Takes the commands of one frame.
-    pub(super) fn take(&mut self, peer: &Peer, format: Format, data: &Bytes) -> Result<(), BadFrame> {
+    pub(super) fn take(
+        &mut self,
+        peer: &Peer,
+        format: Format,
+        data: &Bytes,
+    ) -> Result<(), BadFrame> {
         let envelopes = frame::decode(format, data)?;
         if envelopes.len() > MAX_ENVELOPES {
             return Err(BadFrame::TooMany(envelopes.len()));
@@ -135,8 +140,16 @@ impl Admission {
         self.blocked_since.get_or_insert_with(Instant::now).elapsed() < limits.patience
     }
 
-    fn enter_first(&mut self, desk: &mut Desk<'_>, worker: usize, credit: Box<dyn Credit>, batches: &mut Batches) {
-        let Some(Waiting { id, step: Step::Enter(intent), .. }) = self.inbox.pop_front() else { return };
+    fn enter_first(
+        &mut self,
+        desk: &mut Desk<'_>,
+        worker: usize,
+        credit: Box<dyn Credit>,
+        batches: &mut Batches,
+    ) {
+        let Some(Waiting { id, step: Step::Enter(intent), .. }) = self.inbox.pop_front() else {
+            return;
+        };
         if matches!(intent, Intent::Subscribe(_)) {
             desk.peer.subscribed.store(true, std::sync::atomic::Ordering::Relaxed);
         }
@@ -148,7 +161,9 @@ impl Admission {
     }
 
     fn answer_first(&mut self, desk: &mut Desk<'_>) {
-        let Some(Waiting { id, step: Step::Answer(body), .. }) = self.inbox.pop_front() else { return };
+        let Some(Waiting { id, step: Step::Answer(body), .. }) = self.inbox.pop_front() else {
+            return;
+        };
         frames::append(desk.peer.format, &Envelope { id, body: Some(body) }, desk.out);
     }
 
@@ -270,7 +285,11 @@ mod tests {
         assert_eq!(bench.admit(1), Admitted::All);
         let answers = bench.answers();
         assert!(answers.contains(r#"{"id":2,"error":{"code":"BUSY""#), "{answers}");
-        assert!(answers.contains(r#"{"id":3,"error":{"code":"BUSY""#) && answers.contains("retryAfterMs"), "{answers}");
+        assert!(
+            answers.contains(r#"{"id":3,"error":{"code":"BUSY""#)
+                && answers.contains("retryAfterMs"),
+            "{answers}"
+        );
     }
 
     #[test]

@@ -50,7 +50,9 @@ impl Close {
 
     const fn reason(self) -> &'static str {
         match self {
-            Self::SlowConsumer => "pushes were not read fast enough; reconnect, then sync what was missed",
+            Self::SlowConsumer => {
+                "pushes were not read fast enough; reconnect, then sync what was missed"
+            }
             Self::NoPong => "nothing was heard for two ping intervals; reconnect",
             Self::ShuttingDown => "this node is shutting down; reconnect",
             Self::Malformed => "a frame could not be read",
@@ -93,8 +95,13 @@ mod tests {
             Close::TooLarge,
         ];
         for close in all {
-            assert!((4400..4600).contains(&close.code()) && close.short_reason().len() <= MAX_REASON_BYTES);
-            let Some(Body::Goodbye(goodbye)) = close.goodbye(None).body else { panic!("a goodbye") };
+            assert!(
+                (4400..4600).contains(&close.code())
+                    && close.short_reason().len() <= MAX_REASON_BYTES
+            );
+            let Some(Body::Goodbye(goodbye)) = close.goodbye(None).body else {
+                panic!("a goodbye")
+            };
             assert_eq!(goodbye.reconnect, goodbye.code < 4500, "{close:?}");
         }
     }

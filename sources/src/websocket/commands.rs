@@ -10,7 +10,8 @@ use bytes::Bytes;
 use imflow_proto::record::{Ask, Command, Query, Session, Submission, Subscription, Wish};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    ChangeMembers, ConversationType, CreateConversation, Envelope, Error, ErrorCode, MemberInfo, Pong, Role, Send, Sync,
+    ChangeMembers, ConversationType, CreateConversation, Envelope, Error, ErrorCode, MemberInfo,
+    Pong, Role, Send, Sync,
 };
 use imflow_proto::{Record, Ticket, id};
 
@@ -52,9 +53,9 @@ pub(super) enum Step {
 pub(super) fn read(session: &Session, envelope: Envelope) -> Step {
     let id = envelope.id;
     match intent(session, envelope.body) {
-        Ok(Step::Enter(_)) if id == 0 => {
-            Step::Answer(Body::Error(invalid("a command needs an `id` above 0, which its reply carries")))
-        }
+        Ok(Step::Enter(_)) if id == 0 => Step::Answer(Body::Error(invalid(
+            "a command needs an `id` above 0, which its reply carries",
+        ))),
         Ok(step) => step,
         Err(error) => Step::Answer(Body::Error(error)),
     }
@@ -99,7 +100,9 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
             Intent::Subscribe(subscribe.user_ids)
         }
         Some(_) => return Err(invalid("this body is sent by the server only")),
-        None => return Err(invalid("the envelope has no command, expected one like `send` or `ping`")),
+        None => {
+            return Err(invalid("the envelope has no command, expected one like `send` or `ping`"));
+        }
     };
     Ok(Step::Enter(intent))
 }
@@ -131,9 +134,11 @@ impl Intent {
                 Record::Command(Arc::new(Command { ticket, session, conversation_id, wish }))
             }
             Self::Ask(ask) => Record::Query(Arc::new(Query { ticket, session, ask })),
-            Self::Subscribe(user_ids) => {
-                Record::Subscription(Arc::new(Subscription { ticket: Some(ticket), session, user_ids }))
-            }
+            Self::Subscribe(user_ids) => Record::Subscription(Arc::new(Subscription {
+                ticket: Some(ticket),
+                session,
+                user_ids,
+            })),
         }
     }
 }
@@ -149,17 +154,21 @@ fn unpinned(mut send: Send) -> Send {
 fn create_conversation(session: &Session, create: CreateConversation) -> Result<Intent, Error> {
     let me = &*session.user_id;
     create.members.iter().try_for_each(|member| check_user(member))?;
-    let others: BTreeSet<&str> = create.members.iter().map(String::as_str).filter(|member| *member != me).collect();
+    let others: BTreeSet<&str> =
+        create.members.iter().map(String::as_str).filter(|member| *member != me).collect();
     let kind = create.r#type();
     let (conversation_id, my_role) = match kind {
-        ConversationType::OneToOne => (one_to_one(me, &others, &create.conversation_id)?, Role::Member),
+        ConversationType::OneToOne => {
+            (one_to_one(me, &others, &create.conversation_id)?, Role::Member)
+        }
         ConversationType::Group => (group_id(create.conversation_id)?, Role::Owner),
         ConversationType::Unspecified => {
             return Err(invalid("`type` is missing, expected ONE_TO_ONE or GROUP"));
         }
     };
     check_name(&create.name)?;
-    let member = |user: &str, role: Role| MemberInfo { user_id: user.to_owned(), role: role.into() };
+    let member =
+        |user: &str, role: Role| MemberInfo { user_id: user.to_owned(), role: role.into() };
     let mut members = vec![member(me, my_role)];
     members.extend(others.into_iter().map(|user| member(user, Role::Member)));
     Ok(Intent::Command { conversation_id, wish: Wish::Create { kind, name: create.name, members } })
@@ -172,7 +181,9 @@ fn one_to_one(me: &str, others: &BTreeSet<&str>, given: &str) -> Result<String, 
     };
     let conversation_id = id::one_to_one(me, other);
     if !given.is_empty() && given != conversation_id {
-        return Err(invalid("leave `conversationId` empty: the id of a one-to-one conversation follows from its members"));
+        return Err(invalid(
+            "leave `conversationId` empty: the id of a one-to-one conversation follows from its members",
+        ));
     }
     Ok(conversation_id)
 }
@@ -211,7 +222,9 @@ fn require(granted: bool, scope: &str) -> Result<(), Error> {
 
 fn check_cursors(sync: &Sync) -> Result<(), Error> {
     if sync.cursors.len() > MAX_CURSORS {
-        return Err(invalid(format!("a sync takes at most {MAX_CURSORS} cursors; send the others in another one")));
+        return Err(invalid(format!(
+            "a sync takes at most {MAX_CURSORS} cursors; send the others in another one"
+        )));
     }
     sync.cursors.iter().try_for_each(|cursor| check_conversation(&cursor.conversation_id))
 }
@@ -239,7 +252,10 @@ mod tests {
         let mut alice = session("alice", "phone", 1);
         alice.scopes = Scopes { send: true, ..Scopes::default() };
         let step = ask(&alice, Body::History(History::default()));
-        assert!(matches!(&step, Step::Answer(Body::Error(error)) if error.message.contains("`read`")), "{step:?}");
+        assert!(
+            matches!(&step, Step::Answer(Body::Error(error)) if error.message.contains("`read`")),
+            "{step:?}"
+        );
         assert_eq!(code(&step), Some(ErrorCode::Forbidden));
     }
 
@@ -252,7 +268,10 @@ mod tests {
                 ..Default::default()
             };
             match ask(&session(me, "d", 1), Body::CreateConversation(create)) {
-                Step::Enter(Intent::Command { conversation_id, wish: Wish::Create { members, .. } }) => {
+                Step::Enter(Intent::Command {
+                    conversation_id,
+                    wish: Wish::Create { members, .. },
+                }) => {
                     assert_eq!(members.len(), 2);
                     conversation_id
                 }
@@ -281,7 +300,9 @@ mod tests {
             ..Default::default()
         };
         let step = ask(&session("alice", "d", 1), Body::CreateConversation(create));
-        let Step::Enter(Intent::Command { conversation_id, wish: Wish::Create { members, .. } }) = step else {
+        let Step::Enter(Intent::Command { conversation_id, wish: Wish::Create { members, .. } }) =
+            step
+        else {
             panic!("a command")
         };
         assert!(id::is_valid(&conversation_id));
@@ -294,7 +315,13 @@ mod tests {
         let alice = session("alice", "phone", 1);
         assert_eq!(code(&ask(&alice, Body::Ack(Ack::default()))), Some(ErrorCode::Invalid));
         assert_eq!(code(&read(&alice, Envelope { id: 1, body: None })), Some(ErrorCode::Invalid));
-        assert_eq!(code(&read(&alice, Envelope { id: 0, body: Some(Body::Send(Send::default())) })), Some(ErrorCode::Invalid));
-        assert_eq!(read(&alice, Envelope { id: 0, body: Some(Body::Ping(Ping {})) }), Step::Answer(Body::Pong(Pong {})));
+        assert_eq!(
+            code(&read(&alice, Envelope { id: 0, body: Some(Body::Send(Send::default())) })),
+            Some(ErrorCode::Invalid)
+        );
+        assert_eq!(
+            read(&alice, Envelope { id: 0, body: Some(Body::Ping(Ping {})) }),
+            Step::Answer(Body::Pong(Pong {}))
+        );
     }
 }

@@ -78,7 +78,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Tells the dataflow. The welcome goes when all stages know of the session, so that after it
     /// nothing is missed.
     fn arrive(&self) {
-        let welcome = Arc::new(WelcomeOnDrop { gateway: Arc::clone(&self.gateway), peer: Arc::clone(&self.peer) });
+        let welcome = Arc::new(WelcomeOnDrop {
+            gateway: Arc::clone(&self.gateway),
+            peer: Arc::clone(&self.peer),
+        });
         let event = session_event(&self.gateway, &self.peer, true);
         self.gateway.injector.send_and_track(0, port::SESSIONS, vec![event], welcome);
     }
@@ -119,7 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wire.out().extend_from_slice(&frames::PING);
         }
         if signals & outbox::DEADLINES != 0 {
-            let limit = self.peer.clock.now().saturating_sub(self.gateway.hub.limits.reply_timeout_ms);
+            let limit =
+                self.peer.clock.now().saturating_sub(self.gateway.hub.limits.reply_timeout_ms);
             self.pending.expire(limit);
         }
     }
@@ -160,8 +164,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         for data in self.wire.messages() {
             let data = match (self.peer.format, data) {
                 (Format::Json, Data::Text(data)) | (Format::Proto, Data::Binary(data)) => data,
-                (Format::Json, Data::Binary(_)) => return Err(malformed("a binary frame, expected text")),
-                (Format::Proto, Data::Text(_)) => return Err(malformed("a text frame, expected binary")),
+                (Format::Json, Data::Binary(_)) => {
+                    return Err(malformed("a binary frame, expected text"));
+                }
+                (Format::Proto, Data::Text(_)) => {
+                    return Err(malformed("a text frame, expected binary"));
+                }
             };
             let taken = self.admission.take(&self.peer, self.peer.format, &data);
             taken.map_err(|bad| malformed(&bad.to_string()))?;
@@ -192,7 +200,8 @@ pub(super) fn leave(gateway: &Gateway, peer: &Arc<Peer>, out: &mut Vec<u8>, know
         return;
     }
     if peer.subscribed.load(Ordering::Relaxed) {
-        let ended = Subscription { ticket: None, session: Arc::clone(&peer.session), user_ids: Vec::new() };
+        let ended =
+            Subscription { ticket: None, session: Arc::clone(&peer.session), user_ids: Vec::new() };
         gateway.injector.send(0, port::SUBSCRIPTIONS, vec![Record::Subscription(Arc::new(ended))]);
     }
     gateway.injector.send(0, port::SESSIONS, vec![session_event(gateway, peer, false)]);
@@ -210,14 +219,17 @@ fn malformed(detail: &str) -> End {
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         match error {
-            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-                Self::Close(Close::TooLarge, Some(format!("{size} bytes, expected at most {max_size}")))
-            }
+            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Self::Close(
+                Close::TooLarge,
+                Some(format!("{size} bytes, expected at most {max_size}")),
+            ),
             Error::Utf8(_) => Self::Breach(1007, "a text frame is not UTF-8"),
             Error::Protocol(
                 tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
             ) => Self::Gone,
-            Error::Protocol(_) | Error::AttackAttempt => Self::Breach(1002, "a frame breaks the WebSocket protocol"),
+            Error::Protocol(_) | Error::AttackAttempt => {
+                Self::Breach(1002, "a frame breaks the WebSocket protocol")
+            }
             _ => Self::Gone,
         }
     }
@@ -238,10 +250,15 @@ impl Drop for WelcomeOnDrop {
             node_id: self.gateway.node.clone(),
             session_id: format!("{}-{}", self.gateway.node, session.number),
             server_time: self.gateway.clock.now_ms() as i64,
-            ping_interval_ms: u32::try_from(self.gateway.hub.limits.ping_interval_ms).unwrap_or(u32::MAX),
+            ping_interval_ms: u32::try_from(self.gateway.hub.limits.ping_interval_ms)
+                .unwrap_or(u32::MAX),
         };
         let mut frame = Vec::with_capacity(256);
-        frames::append(self.peer.format, &Envelope { id: 0, body: Some(Body::Welcome(welcome)) }, &mut frame);
+        frames::append(
+            self.peer.format,
+            &Envelope { id: 0, body: Some(Body::Welcome(welcome)) },
+            &mut frame,
+        );
         self.peer.outbox.welcome(&frame);
     }
 }
@@ -255,7 +272,7 @@ mod tests {
     use crate::websocket::testing::{FakeInjector, gateway, send_line, session};
     use futures_util::{SinkExt, StreamExt};
     use imflow_proto::frame::decode;
-    use imflow_proto::wire::{Ack, ErrorCode, Goodbye};
+    use imflow_proto::wire::{Ack, AckStatus, ErrorCode, Goodbye};
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
     use tokio_tungstenite::WebSocketStream;
     use tokio_tungstenite::tungstenite::Message;
@@ -267,8 +284,13 @@ mod tests {
     fn acking() -> Arc<FakeInjector> {
         FakeInjector::reacting(|record| {
             if let Record::Submission(submission) = record {
-                let seq = submission.send.client_msg_id.split('-').nth(2).and_then(|n| n.parse().ok());
-                let ack = Ack { seq: seq.expect("as the test made it"), ..Ack::default() };
+                let seq =
+                    submission.send.client_msg_id.split('-').nth(2).and_then(|n| n.parse().ok());
+                let ack = Ack {
+                    seq: seq.expect("as the test made it"),
+                    status: AckStatus::Ok.into(),
+                    ..Ack::default()
+                };
                 submission.ticket.answer(Body::Ack(ack));
             }
         })
@@ -318,7 +340,9 @@ mod tests {
             let envelope = next(client).await;
             if let Some(Body::Goodbye(goodbye)) = envelope.body {
                 let close = client.next().await;
-                let Some(Ok(Message::Close(Some(frame)))) = close else { panic!("a close frame, got {close:?}") };
+                let Some(Ok(Message::Close(Some(frame)))) = close else {
+                    panic!("a close frame, got {close:?}")
+                };
                 return (goodbye, frame.code.into());
             }
         }
@@ -367,9 +391,12 @@ mod tests {
         while answered < 10_000 {
             let message = source.next().await.expect("open").expect("well-formed");
             let decoded = decode(Format::Json, &message.into_data()).expect("well-formed");
-            answered += decoded.iter().filter(|e| matches!(e, Ok(Envelope { body: Some(Body::Ack(_)), .. }))).count();
+            answered += decoded
+                .iter()
+                .filter(|e| matches!(e, Ok(Envelope { body: Some(Body::Ack(_)), .. })))
+                .count();
         }
-        writer.await.expect("all sent");
+        drop(writer.await.expect("all sent"));
     }
 
     #[tokio::test]
@@ -405,13 +432,19 @@ mod tests {
         let submission = loop {
             tokio::task::yield_now().await;
             let sent = injector.sent().into_iter().flat_map(|(_, records)| records);
-            if let Some(Record::Submission(submission)) = sent.into_iter().find(|r| matches!(r, Record::Submission(_))) {
+            if let Some(Record::Submission(submission)) =
+                sent.into_iter().find(|r| matches!(r, Record::Submission(_)))
+            {
                 break submission;
             }
         };
         peer.outbox.close(Close::ShuttingDown, true);
         tokio::task::yield_now().await;
-        submission.ticket.answer(Body::Ack(Ack { seq: 1, ..Ack::default() }));
+        submission.ticket.answer(Body::Ack(Ack {
+            seq: 1,
+            status: AckStatus::Ok.into(),
+            ..Ack::default()
+        }));
         assert_eq!(acks(&mut client, 1).await, [(7, 1)]);
         assert!(goodbye(&mut client).await.0.reconnect);
     }
@@ -425,7 +458,10 @@ mod tests {
         client.send(Message::text(send_line(9))).await.expect("open");
         assert!(matches!(next(&mut client).await.body, Some(Body::Welcome(_))));
         let reply = next(&mut client).await;
-        assert!(matches!(&reply, Envelope { id: 9, body: Some(Body::Error(e)) } if e.code() == ErrorCode::Timeout), "{reply:?}");
+        assert!(
+            matches!(&reply, Envelope { id: 9, body: Some(Body::Error(e)) } if e.code() == ErrorCode::Timeout),
+            "{reply:?}"
+        );
     }
 
     #[tokio::test]

@@ -112,7 +112,9 @@ impl Dispatcher {
                         groups.add(&delivery).expect("an empty set of groups takes any delivery");
                     }
                 }
-                other => tracing::warn!(record = ?other.record_type(), "a gateway cannot deliver this type of record"),
+                other => {
+                    tracing::warn!(record = ?other.record_type(), "a gateway cannot deliver this type of record")
+                }
             }
         }
         self.deliver(groups, now);
@@ -124,7 +126,8 @@ impl Dispatcher {
             for user_id in &*group.to {
                 hub.registry.each_of(user_id, |peer| {
                     let mut frames = std::mem::take(&mut self.frames);
-                    let others = group.events.iter().filter(|(_, except)| *except != peer.session.number);
+                    let others =
+                        group.events.iter().filter(|(_, except)| *except != peer.session.number);
                     frames.extend(others.map(|(event, _)| event.frame(peer.format).clone()));
                     self.push(peer, &frames, now);
                     frames.clear();
@@ -147,7 +150,8 @@ impl Dispatcher {
     fn push(&mut self, peer: &Arc<Peer>, frames: &[Bytes], now: u64) {
         if !frames.is_empty() && peer.outbox.push(frames.iter(), now) {
             if self.waiting.is_empty() {
-                self.window_ends = Instant::now() + Duration::from_millis(self.hub.limits.push_window_ms);
+                self.window_ends =
+                    Instant::now() + Duration::from_millis(self.hub.limits.push_window_ms);
             }
             self.waiting.push(Arc::clone(peer));
         }
@@ -164,7 +168,9 @@ struct Spent {
 
 impl Spent {
     fn is_all(&self) -> bool {
-        self.records >= ROUND_RECORDS || self.receivers >= ROUND_RECEIVERS || self.bytes >= ROUND_BYTES
+        self.records >= ROUND_RECORDS
+            || self.receivers >= ROUND_RECEIVERS
+            || self.bytes >= ROUND_BYTES
     }
 }
 
@@ -198,7 +204,9 @@ impl Groups {
                 self.groups.len() - 1
             }
         };
-        self.groups[index].events.push((Shared::new(envelope_of(&delivery.event)), delivery.except));
+        self.groups[index]
+            .events
+            .push((Shared::new(envelope_of(&delivery.event)), delivery.except));
         Ok(())
     }
 }
@@ -213,7 +221,9 @@ fn conversation_of(event: &Event) -> &str {
 fn envelope_of(event: &Event) -> Envelope {
     pushed(match event {
         Event::Message(message) => push::Event::Message((**message).clone()),
-        Event::ConversationChanged(changed) => push::Event::ConversationChanged((**changed).clone()),
+        Event::ConversationChanged(changed) => {
+            push::Event::ConversationChanged((**changed).clone())
+        }
     })
 }
 
@@ -234,7 +244,11 @@ mod tests {
     use crate::websocket::testing::{hub_with, message, pushed_seqs};
 
     fn deliver(seq: u64, to: &Arc<[Arc<str>]>, except: u64) -> Record {
-        Record::Delivery(Arc::new(Delivery { event: Event::Message(message("c1", seq)), to: Arc::clone(to), except }))
+        Record::Delivery(Arc::new(Delivery {
+            event: Event::Message(message("c1", seq)),
+            to: Arc::clone(to),
+            except,
+        }))
     }
 
     fn users(names: &[&str]) -> Arc<[Arc<str>]> {
@@ -252,7 +266,12 @@ mod tests {
     async fn a_change_of_receivers_keeps_the_order_of_a_conversation() {
         let (hub, peers) = hub_with(&[("alice", "phone"), ("bob", "phone")]);
         let (both, alone) = (users(&["alice", "bob"]), users(&["bob"]));
-        let records = vec![deliver(1, &both, 0), deliver(2, &alone, 0), deliver(3, &both, 0), deliver(4, &both, 0)];
+        let records = vec![
+            deliver(1, &both, 0),
+            deliver(2, &alone, 0),
+            deliver(3, &both, 0),
+            deliver(4, &both, 0),
+        ];
         round(&mut Dispatcher::new(hub), records);
         assert_eq!(pushed_seqs(&peers[0]), [1, 3, 4]);
         assert_eq!(pushed_seqs(&peers[1]), [1, 2, 3, 4]);
@@ -262,7 +281,10 @@ mod tests {
     async fn the_senders_other_devices_get_what_it_sent() {
         let (hub, peers) = hub_with(&[("alice", "phone"), ("alice", "pad")]);
         let to = users(&["alice"]);
-        round(&mut Dispatcher::new(hub), vec![deliver(1, &to, peers[0].session.number), deliver(2, &to, 0)]);
+        round(
+            &mut Dispatcher::new(hub),
+            vec![deliver(1, &to, peers[0].session.number), deliver(2, &to, 0)],
+        );
         assert_eq!(pushed_seqs(&peers[0]), [2]);
         assert_eq!(pushed_seqs(&peers[1]), [1, 2]);
     }
@@ -285,6 +307,9 @@ mod tests {
         peers[0].outbox.take(&mut out);
         assert!(out.is_empty());
         peers[1].outbox.take(&mut out);
-        assert!(String::from_utf8_lossy(&out).contains(r#"{"push":{"presence":{"userId":"carol","online":true}}}"#));
+        assert!(
+            String::from_utf8_lossy(&out)
+                .contains(r#"{"push":{"presence":{"userId":"carol","online":true}}}"#)
+        );
     }
 }

@@ -89,9 +89,13 @@ mod tests {
             let shared = Shared::new(envelope.clone());
             for format in Format::ALL {
                 let stream = Cursor::new(shared.frame(format).to_vec());
-                let message = WebSocket::from_raw_socket(stream, Role::Client, None).read().expect("a frame");
+                let message =
+                    WebSocket::from_raw_socket(stream, Role::Client, None).read().expect("a frame");
                 assert_eq!(matches!(message, Message::Text(_)), format == Format::Json);
-                assert_eq!(frame::decode(format, &message.into_data()).expect("well-formed"), [Ok(envelope.clone())]);
+                assert_eq!(
+                    frame::decode(format, &message.into_data()).expect("well-formed"),
+                    [Ok(envelope.clone())]
+                );
             }
         }
     }

@@ -40,13 +40,20 @@ pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, request: Reques
 fn accept(gateway: &Arc<Gateway>, mut request: Request) -> Result<Response, Refusal> {
     let key = websocket_key(request.headers())?;
     if gateway.draining.load(Ordering::Acquire) {
-        let error = Error::of(ErrorCode::ShuttingDown, "this node is shutting down; connect again after a short while");
+        let error = Error::of(
+            ErrorCode::ShuttingDown,
+            "this node is shutting down; connect again after a short while",
+        );
         return Err(error.retry_after(RETRY_AFTER_MS).into());
     }
     let offered = Offered::read(request.headers());
     let format = offered.format()?;
-    let ip = request.extensions().get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-    let place = gateway.doors.enter(ip, &gateway.hub.limits).map_err(|no_room| refuse_place(&no_room))?;
+    let ip = request
+        .extensions()
+        .get::<PeerAddress>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let place =
+        gateway.doors.enter(ip, &gateway.hub.limits).map_err(|no_room| refuse_place(&no_room))?;
     let token = bearer(request.headers()).or(offered.token).ok_or_else(no_token)?;
     let claims = gateway.secrets.verify(token).map_err(|error| not_accepted(&error))?;
     let peer = register(gateway, claims, format)?;
@@ -55,7 +62,12 @@ fn accept(gateway: &Arc<Gateway>, mut request: Request) -> Result<Response, Refu
 }
 
 /// Waits for the upgrade, then lives as the connection.
-async fn connect(gateway: Arc<Gateway>, peer: Arc<Peer>, upgrade: hyper::upgrade::OnUpgrade, place: Place) {
+async fn connect(
+    gateway: Arc<Gateway>,
+    peer: Arc<Peer>,
+    upgrade: hyper::upgrade::OnUpgrade,
+    place: Place,
+) {
     let parts = match upgrade.await {
         Ok(upgraded) => upgraded.downcast::<TokioIo<TcpStream>>().ok(),
         Err(_) => None,
@@ -89,11 +101,13 @@ fn register(gateway: &Gateway, claims: Claims, format: Format) -> Result<Arc<Pee
         subscribed: AtomicBool::new(false),
     });
     peer.heard();
-    let replaced = hub.registry.insert(&peer, hub.limits.max_connections_per_user).map_err(|_| {
-        let sentence = "this user has as many connections as it may; close one on another device";
-        Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS))
-            .with_status(StatusCode::TOO_MANY_REQUESTS)
-    })?;
+    let replaced =
+        hub.registry.insert(&peer, hub.limits.max_connections_per_user).map_err(|_| {
+            let sentence =
+                "this user has as many connections as it may; close one on another device";
+            Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS))
+                .with_status(StatusCode::TOO_MANY_REQUESTS)
+        })?;
     if let Some(older) = replaced {
         older.outbox.close(Close::Replaced, false);
     }
@@ -106,8 +120,11 @@ fn websocket_key(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
         values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(word))
     };
     if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
-        return Err(Refusal::of(ErrorCode::Invalid, "this path speaks WebSocket: connect with a WebSocket client")
-            .with_status(StatusCode::UPGRADE_REQUIRED));
+        return Err(Refusal::of(
+            ErrorCode::Invalid,
+            "this path speaks WebSocket: connect with a WebSocket client",
+        )
+        .with_status(StatusCode::UPGRADE_REQUIRED));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(Refusal::of(ErrorCode::Unsupported, "`Sec-WebSocket-Version` must be 13")
@@ -126,7 +143,10 @@ struct Offered<'a> {
 
 impl<'a> Offered<'a> {
     fn read(headers: &'a HeaderMap) -> Self {
-        let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+        let values = headers
+            .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         let protocols: Vec<_> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
         let token = protocols.iter().find_map(|protocol| protocol.strip_prefix("bearer."));
         Self { protocols, token }
@@ -134,10 +154,14 @@ impl<'a> Offered<'a> {
 
     /// The client's first choice of those that are spoken here.
     fn format(&self) -> Result<Format, Refusal> {
-        let spoken = |name: &&str| Format::ALL.into_iter().find(|format| format.subprotocol() == *name);
+        let spoken =
+            |name: &&str| Format::ALL.into_iter().find(|format| format.subprotocol() == *name);
         self.protocols.iter().find_map(spoken).ok_or_else(|| {
             let [json, proto] = Format::ALL.map(Format::subprotocol);
-            Refusal::of(ErrorCode::Invalid, format!("offer the subprotocol `{json}` or `{proto}` in `Sec-WebSocket-Protocol`"))
+            Refusal::of(
+                ErrorCode::Invalid,
+                format!("offer the subprotocol `{json}` or `{proto}` in `Sec-WebSocket-Protocol`"),
+            )
         })
     }
 }
@@ -155,14 +179,22 @@ fn switching(key: &HeaderValue, format: Format) -> Response {
 }
 
 fn no_token() -> Refusal {
-    let sentence = "no token: send `Authorization: Bearer TOKEN`, or the subprotocol `bearer.TOKEN`";
+    let sentence =
+        "no token: send `Authorization: Bearer TOKEN`, or the subprotocol `bearer.TOKEN`";
     Refusal::of(ErrorCode::Unauthenticated, sentence)
 }
 
 fn refuse_place(no_room: &NoRoom) -> Refusal {
     let (status, sentence) = match no_room {
-        NoRoom::Total => (StatusCode::SERVICE_UNAVAILABLE, "this node has as many connections as it may; connect again later"),
-        NoRoom::Address => (StatusCode::TOO_MANY_REQUESTS, "your IP address has as many connections as it may; close some first"),
+        NoRoom::Total => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this node has as many connections as it may; connect again later",
+        ),
+        NoRoom::Address => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "your IP address has as many connections as it may; close some first",
+        ),
     };
-    Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS)).with_status(status)
+    Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS))
+        .with_status(status)
 }

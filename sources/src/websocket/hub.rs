@@ -72,9 +72,24 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    pub(super) fn new(hub: Arc<Hub>, injector: Arc<dyn Injector>, secrets: Secrets, node: String, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        injector: Arc<dyn Injector>,
+        secrets: Secrets,
+        node: String,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         let doors = Arc::new(Doors::default());
-        Arc::new(Self { hub, injector, secrets, node, clock, draining: AtomicBool::new(false), doors, sessions: AtomicU64::new(1) })
+        Arc::new(Self {
+            hub,
+            injector,
+            secrets,
+            node,
+            clock,
+            draining: AtomicBool::new(false),
+            doors,
+            sessions: AtomicU64::new(1),
+        })
     }
 
     /// A number that no session of this process had before; 0 is the control API's.
@@ -156,7 +171,11 @@ mod tests {
     fn places_are_given_back() {
         let limits = Limits { max_connections: 2, max_connections_per_ip: 1, ..Limits::default() };
         let doors = Arc::new(Doors::default());
-        let (a, b, c) = (Ipv4Addr::new(1, 0, 0, 1).into(), Ipv4Addr::new(1, 0, 0, 2).into(), Ipv4Addr::new(1, 0, 0, 3).into());
+        let (a, b, c) = (
+            Ipv4Addr::new(1, 0, 0, 1).into(),
+            Ipv4Addr::new(1, 0, 0, 2).into(),
+            Ipv4Addr::new(1, 0, 0, 3).into(),
+        );
         let first = doors.enter(a, &limits).expect("room");
         assert_eq!(doors.enter(a, &limits).err(), Some(NoRoom::Address));
         let _second = doors.enter(b, &limits).expect("room");

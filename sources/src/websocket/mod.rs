@@ -34,8 +34,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use imflow_kind::{
-    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Outboxes, Port, RoleName, Roles, Source,
-    StartError, State,
+    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Outboxes, Port,
+    RoleName, Roles, Source, StartError, State,
 };
 use imflow_proto::RecordType;
 use tokio::task::AbortHandle;
@@ -63,7 +63,11 @@ const DESCRIPTION: Description = Description {
     inputs: &[],
     outputs: &[
         Port::of("messages", &[RecordType::Submission], "Messages as devices sent them."),
-        Port::of("commands", &[RecordType::Command], "Wishes to create conversations and to change members."),
+        Port::of(
+            "commands",
+            &[RecordType::Command],
+            "Wishes to create conversations and to change members.",
+        ),
         Port::of("sessions", &[RecordType::SessionEvent], "Sessions that began or ended."),
         Port::of("subscriptions", &[RecordType::Subscription], "Whose presence a session follows."),
         Port::of("queries", &[RecordType::Query], "Reads: history, sync, conversations."),
@@ -71,12 +75,36 @@ const DESCRIPTION: Description = Description {
     options: limits::OPTIONS,
     provides: &[RoleName::Outboxes],
     limits: &[
-        Limit { what: "connections", bound: "`max_connections`, `.._per_user`, `.._per_ip`", policy: "refused before the upgrade with 503 or 429" },
-        Limit { what: "unanswered commands of a connection", bound: "`in_flight`", policy: "its socket is not read" },
-        Limit { what: "commands without credit", bound: "1 s", policy: "the socket is not read, then they are answered BUSY" },
-        Limit { what: "pushes that wait for a connection", bound: "`outbox_bytes`, `outbox_pushes`", policy: "dropped, and the connection is closed with 4408" },
-        Limit { what: "replies that wait for a connection", bound: "1 MiB", policy: "its socket is not read" },
-        Limit { what: "a frame", bound: "`max_frame`, 1,024 envelopes", policy: "the connection is closed with 4513 or 4500" },
+        Limit {
+            what: "connections",
+            bound: "`max_connections`, `.._per_user`, `.._per_ip`",
+            policy: "refused before the upgrade with 503 or 429",
+        },
+        Limit {
+            what: "unanswered commands of a connection",
+            bound: "`in_flight`",
+            policy: "its socket is not read",
+        },
+        Limit {
+            what: "commands without credit",
+            bound: "1 s",
+            policy: "the socket is not read, then they are answered BUSY",
+        },
+        Limit {
+            what: "pushes that wait for a connection",
+            bound: "`outbox_bytes`, `outbox_pushes`",
+            policy: "dropped, and the connection is closed with 4408",
+        },
+        Limit {
+            what: "replies that wait for a connection",
+            bound: "1 MiB",
+            policy: "its socket is not read",
+        },
+        Limit {
+            what: "a frame",
+            bound: "`max_frame`, 1,024 envelopes",
+            policy: "the connection is closed with 4513 or 4500",
+        },
     ],
 };
 
@@ -84,7 +112,9 @@ const DESCRIPTION: Description = Description {
 pub(crate) fn kind() -> Kind {
     Kind {
         description: &DESCRIPTION,
-        form: Form::Source(Arc::new(|context: &IoContext| Ok(Box::new(WebSocket::build(context)?) as Box<dyn Source>))),
+        form: Form::Source(Arc::new(|context: &IoContext| {
+            Ok(Box::new(WebSocket::build(context)?) as Box<dyn Source>)
+        })),
     }
 }
 
@@ -106,7 +136,10 @@ impl WebSocket {
     fn build(context: &IoContext) -> Result<Self, StartError> {
         let path = context.options.text("path").to_owned();
         if !path.starts_with('/') || path.contains(['{', '}', '*']) {
-            let sentence = format!("source `{}`: `path` is `{path}`, expected a path like \"/ws\"", context.name);
+            let sentence = format!(
+                "source `{}`: `path` is `{path}`, expected a path like \"/ws\"",
+                context.name
+            );
             return Err(StartError::new(sentence));
         }
         let hub = Hub::new(Limits::from_options(&context.options));
@@ -129,9 +162,20 @@ impl WebSocket {
 impl Source for WebSocket {
     fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
         let listener = find_listener(&self.roles, &self.name, &self.listener)?;
-        let secrets = Secrets::open(&self.data).map_err(|error| StartError::new(error.to_string()))?;
-        let gateway = Gateway::new(Arc::clone(&self.hub), injector, secrets, self.node.clone(), Arc::clone(&self.clock));
-        listener.mount(Router::new().route(&self.path, any(handshake::upgrade)).with_state(Arc::clone(&gateway)));
+        let secrets =
+            Secrets::open(&self.data).map_err(|error| StartError::new(error.to_string()))?;
+        let gateway = Gateway::new(
+            Arc::clone(&self.hub),
+            injector,
+            secrets,
+            self.node.clone(),
+            Arc::clone(&self.clock),
+        );
+        listener.mount(
+            Router::new()
+                .route(&self.path, any(handshake::upgrade))
+                .with_state(Arc::clone(&gateway)),
+        );
         self.tasks = vec![
             tokio::spawn(Dispatcher::new(Arc::clone(&self.hub)).run()).abort_handle(),
             tokio::spawn(watch::run(Arc::clone(&gateway))).abort_handle(),
@@ -159,7 +203,11 @@ impl Source for WebSocket {
 }
 
 /// The listener that a source names.
-pub(crate) fn find_listener(roles: &Roles, source: &str, listener: &str) -> Result<Arc<HttpListener>, StartError> {
+pub(crate) fn find_listener(
+    roles: &Roles,
+    source: &str,
+    listener: &str,
+) -> Result<Arc<HttpListener>, StartError> {
     roles.find::<Arc<HttpListener>>(&HttpListener::role(listener)).ok_or_else(|| {
         StartError::new(format!("source `{source}`: no listener `{listener}` is open; add [listeners.{listener}] with an `address`"))
     })

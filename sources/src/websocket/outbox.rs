@@ -127,7 +127,9 @@ impl Outbox {
             state.push_bytes += frame.len();
             state.pushes.push_back(frame.clone());
         }
-        if state.pushes.len() > self.limits.outbox_pushes || state.push_bytes > self.limits.outbox_bytes {
+        if state.pushes.len() > self.limits.outbox_pushes
+            || state.push_bytes > self.limits.outbox_bytes
+        {
             state.drop_pushes();
             state.closing = Some(Closing { why: Close::SlowConsumer, patient: false });
             drop(guard);
@@ -137,7 +139,8 @@ impl Outbox {
         if state.pushes.is_empty() || !state.welcomed {
             return false;
         }
-        let full = state.pushes.len() >= self.limits.push_batch || state.push_bytes >= FULL_WRITE_BYTES;
+        let full =
+            state.pushes.len() >= self.limits.push_batch || state.push_bytes >= FULL_WRITE_BYTES;
         if full || now >= state.window_ends {
             state.window_ends = now + self.limits.push_window_ms;
             drop(guard);

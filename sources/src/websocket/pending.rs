@@ -51,8 +51,8 @@ impl Pending {
 mod tests {
     use super::*;
     use imflow_kind::testing::Answers;
-    use imflow_proto::wire::envelope::Body;
     use imflow_proto::wire::Done;
+    use imflow_proto::wire::envelope::Body;
     use std::sync::Arc;
 
     #[test]
@@ -67,7 +67,9 @@ mod tests {
         pending.expire(15);
         assert_eq!(pending.oldest(1), Some(20));
         let answers = answers.take();
-        assert!(matches!(&answers[..], [(1, Body::Done(_)), (2, Body::Error(error))] if error.code() == ErrorCode::Timeout));
+        assert!(
+            matches!(&answers[..], [(1, Body::Done(_)), (2, Body::Error(error))] if error.code() == ErrorCode::Timeout)
+        );
     }
 
     #[test]

@@ -37,7 +37,11 @@ impl Registry {
     ///
     /// # Errors
     /// When the user has `limit` sessions of other devices.
-    pub(super) fn insert(&self, peer: &Arc<Peer>, limit: usize) -> Result<Option<Arc<Peer>>, TooMany> {
+    pub(super) fn insert(
+        &self,
+        peer: &Arc<Peer>,
+        limit: usize,
+    ) -> Result<Option<Arc<Peer>>, TooMany> {
         let mut users = self.user_shard(&peer.session.user_id).lock();
         let sessions = users.entry(Arc::clone(&peer.session.user_id)).or_default();
         let same_device = |other: &Arc<Peer>| other.session.device_id == peer.session.device_id;
@@ -109,10 +113,12 @@ mod tests {
     #[test]
     fn a_newer_connection_of_a_device_replaces_the_older() {
         let registry = Registry::new();
-        let (first, second, other) = (peer("alice", "phone", 1), peer("alice", "phone", 2), peer("alice", "pad", 3));
+        let (first, second, other) =
+            (peer("alice", "phone", 1), peer("alice", "phone", 2), peer("alice", "pad", 3));
         assert!(registry.insert(&first, 2).expect("room").is_none());
         assert!(registry.insert(&other, 2).expect("room").is_none());
-        let replaced = registry.insert(&second, 2).expect("takes the place of the first").expect("the first");
+        let replaced =
+            registry.insert(&second, 2).expect("takes the place of the first").expect("the first");
         assert_eq!(replaced.session.number, 1);
         assert_eq!(numbers(&registry, "alice"), [2, 3]);
         // The first one leaves late, and takes nobody with it.

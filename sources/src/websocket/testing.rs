@@ -37,7 +37,11 @@ pub(super) fn peer(user: &str, device: &str, number: u64) -> Arc<Peer> {
 /// A hub whose sessions are welcome already, numbered from 1.
 pub(super) fn hub_with(devices: &[(&str, &str)]) -> (Arc<Hub>, Vec<Arc<Peer>>) {
     let hub = Hub::new(Limits::default());
-    let peers: Vec<_> = devices.iter().zip(1..).map(|((user, device), number)| peer(user, device, number)).collect();
+    let peers: Vec<_> = devices
+        .iter()
+        .zip(1..)
+        .map(|((user, device), number)| peer(user, device, number))
+        .collect();
     for peer in &peers {
         hub.registry.insert(peer, 9).expect("room");
         peer.outbox.welcome(b"");
@@ -54,7 +58,13 @@ pub(super) fn send_line(id: u64) -> String {
 
 pub(super) fn message(conversation_id: &str, seq: u64) -> Arc<Message> {
     let r#type = MessageType::Text.into();
-    Arc::new(Message { conversation_id: conversation_id.into(), seq, r#type, text: "hi".into(), ..Default::default() })
+    Arc::new(Message {
+        conversation_id: conversation_id.into(),
+        seq,
+        r#type,
+        text: "hi".into(),
+        ..Default::default()
+    })
 }
 
 /// The seqs of the messages that wait for a session, in their order.

@@ -42,7 +42,9 @@ fn look_at(peer: &Peer, now: u64, wall_ms: u64, limits: &Limits) {
     if silent >= 2 * limits.ping_interval_ms {
         return peer.outbox.close(Close::NoPong, false);
     }
-    if silent >= limits.ping_interval_ms && age(times.pinged.load(Ordering::Relaxed)) >= limits.ping_interval_ms {
+    if silent >= limits.ping_interval_ms
+        && age(times.pinged.load(Ordering::Relaxed)) >= limits.ping_interval_ms
+    {
         times.pinged.store(now, Ordering::Relaxed);
         peer.outbox.signal(outbox::PING);
     }
@@ -90,6 +92,9 @@ mod tests {
     fn an_expired_token_ends_the_session() {
         let peer = peer("alice", "phone", 1);
         look_at(&peer, 1, u64::MAX, &Limits::default());
-        assert_eq!(peer.outbox.take(&mut Vec::new()).closing.map(|c| c.why), Some(Close::TokenExpired));
+        assert_eq!(
+            peer.outbox.take(&mut Vec::new()).closing.map(|c| c.why),
+            Some(Close::TokenExpired)
+        );
     }
 }

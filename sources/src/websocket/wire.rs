@@ -72,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             .write_buffer_size(0)
             .max_message_size(Some(max_frame))
             .max_frame_size(Some(max_frame));
-        let websocket = WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config));
+        let websocket =
+            WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config));
         Self { stream, websocket, out: Vec::new(), sent: 0, messages: Vec::new(), failure: None }
     }
 
@@ -92,7 +93,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Writes, reads and listens for the outbox, until there is something to tell.
-    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>, peer: &Peer, wish: Wish) -> Poll<Turn> {
+    pub(super) fn poll_turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: &Peer,
+        wish: Wish,
+    ) -> Poll<Turn> {
         peer.outbox.register(cx.waker());
         if let Err(error) = self.write(cx, peer) {
             return Poll::Ready(Turn::Failed(error.into()));
@@ -170,7 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn read(&mut self, cx: &mut Context<'_>, peer: &Peer) {
         let mut bytes = 0;
         while self.messages.len() < MAX_FRAMES && bytes < MAX_BYTES && self.failure.is_none() {
-            let mut socket = Socket { stream: &mut self.stream, cx: &mut *cx, out: &mut self.out, heard: false };
+            let mut socket =
+                Socket { stream: &mut self.stream, cx: &mut *cx, out: &mut self.out, heard: false };
             let read = self.websocket.read(&mut socket);
             if socket.heard {
                 peer.heard();
@@ -185,7 +192,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     self.messages.push(Data::Binary(data));
                 }
                 // The library has queued the answer; the next read writes it.
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => bytes += 64,
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+                    bytes += 64
+                }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => self.failure = Some(error),
             }

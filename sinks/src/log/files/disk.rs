@@ -26,7 +26,15 @@ impl Disk {
     /// Opens a folder, which is made when it does not exist.
     pub(crate) fn open(folder: PathBuf) -> Result<Self, LogError> {
         let shown = folder.display().to_string();
-        fs::create_dir_all(&folder).map_err(LogError::io("make the folder", shown))?;
+        fs::create_dir_all(&folder).map_err(LogError::io("make the folder", shown.clone()))?;
+        // A folder that was just made survives a power cut once the one above is synced.
+        let above =
+            folder.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty());
+        for above in above {
+            File::open(above)
+                .and_then(|above| above.sync_all())
+                .map_err(LogError::io("make durable the folder of", shown.clone()))?;
+        }
         Ok(Self { folder })
     }
 

@@ -28,7 +28,7 @@ use super::sink::{Parts, Storage};
 use super::space::Sizes;
 
 /// Small enough that a test fills several segments.
-const SIZES: Sizes = Sizes { segment: 4 << 10, commit: 1 << 10, reserve: 4 << 10 };
+const SIZES: Sizes = Sizes { segment: 2 << 10, commit: 1 << 10, reserve: 4 << 10 };
 
 /// What a sink sent back.
 #[derive(Default)]

@@ -68,12 +68,10 @@ fn a_flipped_byte_before_a_valid_record_refuses_to_start_and_says_where() {
     let (files, bytes, name) = three_commits();
     let starts = starts(&bytes);
     for record in 0..3 {
-        for at in starts[record]..starts[record + 1] {
+        let (start, end) = (starts[record], starts[record + 1]);
+        for (at, byte) in (start..end).zip(&bytes[start..end]) {
             let copy = files.copy();
-            copy.open(&name)
-                .expect("there")
-                .write_at(&[bytes[at] ^ 0x40], at as u64)
-                .expect("inside");
+            copy.open(&name).expect("there").write_at(&[byte ^ 0x40], at as u64).expect("inside");
             let refused = reopen(copy)
                 .err()
                 .unwrap_or_else(|| panic!("byte {at} was not noticed"))
@@ -91,28 +89,47 @@ fn sectors_of_the_last_commit_may_be_lost_in_any_pattern() {
     let files = Arc::new(Memory::default());
     let mut rig = Rig::open(files.clone(), Arc::new(MemoryTables::default())).expect("a new log");
     rig.commit(vec![rig.message("c", 1)]);
-    let name = segments::name(1);
-    let before = files.read(&name).expect("read").expect("there");
+    let before = files.copy();
     rig.commit((2..=7).map(|seq| rig.message("c", seq)).collect());
-    let after = files.read(&name).expect("read").expect("there");
-    let sectors = after.len().div_ceil(512);
-    for lost in 0..1_u32 << sectors {
-        let copy = files.copy();
-        let file = copy.open(&name).expect("there");
-        for sector in (0..sectors).filter(|sector| lost & 1 << sector != 0) {
-            let (start, end) = (sector * 512, ((sector + 1) * 512).min(after.len()));
-            let mut old =
-                before.get(start..end.min(before.len()).max(start)).unwrap_or_default().to_vec();
-            old.resize(end - start, 0);
-            file.write_at(&old, start as u64).expect("inside");
+    lose_sectors(&before, &files, &segments::name(1), 1..=7);
+}
+
+#[test]
+fn sectors_of_a_commit_that_begins_a_segment_may_be_lost_in_any_pattern() {
+    let files = Arc::new(Memory::default());
+    let mut rig = Rig::open(files.clone(), Arc::new(MemoryTables::default())).expect("a new log");
+    let mut last = 0;
+    loop {
+        let before = files.copy();
+        rig.commit((last + 1..=last + 6).map(|seq| rig.message("c", seq)).collect());
+        if rig.index.segments.numbers().len() == 2 {
+            return lose_sectors(&before, &files, &segments::name(2), last..=last + 6);
         }
-        let rig = reopen(copy).unwrap_or_else(|error| panic!("lost {lost:b}: {error}"));
-        let kept = seqs(&rig);
-        assert!(
-            kept.iter().map(|(_, seq)| *seq).eq(1..=kept.len() as u64) && !kept.is_empty(),
-            "lost {lost:b}: {kept:?}"
-        );
-        assert!(lost != 0 || kept.len() == 7);
+        last += 6;
+    }
+}
+
+/// Recovers after each pattern of lost sectors of the commit between the two states: what is kept must
+/// be a prefix that ends between `kept`, where the first is what had been durable before.
+fn lose_sectors(before: &Memory, after: &Memory, name: &str, kept: std::ops::RangeInclusive<u64>) {
+    let before = before.read(name).expect("read").unwrap_or_default();
+    let written = after.read(name).expect("read").expect("there");
+    let sectors = written.len().div_ceil(512);
+    for lost in 0..1_u32 << sectors {
+        let copy = after.copy();
+        let file = copy.open(name).expect("there");
+        for sector in (0..sectors).filter(|sector| lost & 1 << sector != 0) {
+            let (start, end) = (sector * 512, ((sector + 1) * 512).min(written.len()));
+            let old = (start..end).map(|at| before.get(at).copied().unwrap_or(0));
+            file.write_at(&old.collect::<Vec<u8>>(), start as u64).expect("inside");
+        }
+        let mut rig = reopen(copy).unwrap_or_else(|error| panic!("lost {lost:b}: {error}"));
+        let seqs: Vec<u64> = seqs(&rig).into_iter().map(|(_, seq)| seq).collect();
+        let last = seqs.len() as u64;
+        assert!(seqs.into_iter().eq(1..=last) && kept.contains(&last), "lost {lost:b}: {last}");
+        assert!(lost != 0 || last == *kept.end());
+        rig.commit(vec![rig.message("c", last + 1)]);
+        assert_eq!(rig.index.last_seq("c").expect("read"), last + 1);
     }
 }
 
