@@ -8,9 +8,13 @@ use crate::{Failure, FileArgs};
 
 /// Every kind of this build.
 pub fn registry() -> Registry {
-    let kinds = imflow_sources::kinds().into_iter().chain(imflow_operators::kinds()).chain(imflow_sinks::kinds());
+    let kinds = imflow_sources::kinds()
+        .into_iter()
+        .chain(imflow_operators::kinds())
+        .chain(imflow_sinks::kinds());
     Registry::new(kinds, |record, source| {
-        imflow_operators::check_predicate(record, source).map_err(|error| (error.offset, error.message))
+        imflow_operators::check_predicate(record, source)
+            .map_err(|error| (error.offset, error.message))
     })
 }
 
@@ -18,7 +22,9 @@ pub fn registry() -> Registry {
 pub fn load(file: &FileArgs) -> Result<Plan, Failure> {
     let text = std::fs::read_to_string(&file.config).map_err(|e| {
         let path = &file.config;
-        Failure::Config(format!("imflow: the topology `{path}` cannot be read: {e}; name one with --config FILE"))
+        Failure::Config(format!(
+            "imflow: the topology `{path}` cannot be read: {e}; name one with --config FILE"
+        ))
     })?;
     let compiled = compile(&file.config, &text, &file.overrides, &registry());
     compiled.map_err(|mistakes| Failure::Config(mistakes.render(std::io::stderr().is_terminal())))

@@ -71,10 +71,13 @@ fn token(args: &token::TokenArgs, file: &FileArgs) -> Result<(), Failure> {
 fn chat(args: chat::ChatArgs, file: &FileArgs) -> Result<(), Failure> {
     let plan = assembly::load(file)?;
     let address = plan.listeners.first().map(|listener| listener.address);
-    let address = address.ok_or_else(|| Failure::Other("the topology has no listener to connect to".to_owned()))?;
-    let config = chat::ChatConfig { address: address.to_string(), data_dir: plan.service.data.into() };
+    let address = address
+        .ok_or_else(|| Failure::Other("the topology has no listener to connect to".to_owned()))?;
+    let config =
+        chat::ChatConfig { address: address.to_string(), data_dir: plan.service.data.into() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::Other(format!("the I/O thread cannot be started: {e}")))?;
+    let runtime =
+        runtime.map_err(|e| Failure::Other(format!("the I/O thread cannot be started: {e}")))?;
     runtime.block_on(chat::chat(args, &config)).map_err(Failure::Other)
 }
 

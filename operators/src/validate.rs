@@ -10,7 +10,7 @@ use imflow_kind::{
     Description, Family, Key, Operator, OperatorContext, Opt, OptType, Out, Port, StartError,
     State, Time,
 };
-use imflow_proto::id::{self, ClientMsgId, MAX_CLIENT_MSG_ID_BYTES, MAX_CONVERSATION_ID_BYTES};
+use imflow_proto::id::{self, ClientMsgId, MAX_CLIENT_MSG_ID_BYTES, MAX_ID_BYTES};
 use imflow_proto::record::{Refused, Rejection, Submission};
 use imflow_proto::wire::{Error, ErrorCode, MessageType};
 use imflow_proto::{Record, RecordType};
@@ -88,7 +88,7 @@ impl Validate {
         let send = &submission.send;
         if !id::is_valid_conversation(&send.conversation_id) {
             return Some(invalid(format!(
-                "conversationId must be 1 to {MAX_CONVERSATION_ID_BYTES} bytes without white space, control characters or `/`"
+                "conversationId must be 1 to {MAX_ID_BYTES} bytes without white space, control characters or `/`"
             )));
         }
         let kind = send.r#type();

@@ -7,23 +7,17 @@ pub const MAX_ID_BYTES: usize = 64;
 /// Longest clientMsgId, in bytes.
 pub const MAX_CLIENT_MSG_ID_BYTES: usize = 64;
 
-/// Longest id of a conversation: room for the two users of a one-to-one conversation.
-pub const MAX_CONVERSATION_ID_BYTES: usize = 2 * MAX_ID_BYTES + 1;
-
 /// Whether `id` can name a user or a device: 1 to 64 bytes, no control characters, no white space, no
 /// `/`.
 pub fn is_valid(id: &str) -> bool {
-    is_name(id, MAX_ID_BYTES)
-}
-
-/// Whether `id` can name a conversation: as [`is_valid`], but up to 129 bytes.
-pub fn is_valid_conversation(id: &str) -> bool {
-    is_name(id, MAX_CONVERSATION_ID_BYTES)
-}
-
-fn is_name(id: &str, longest: usize) -> bool {
     let bad = |c: char| c.is_control() || c.is_whitespace() || c == '/';
-    !id.is_empty() && id.len() <= longest && !id.chars().any(bad)
+    !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(bad)
+}
+
+/// Whether `id` can name a conversation: a name of its own, or two users' joined by `:`.
+pub fn is_valid_conversation(id: &str) -> bool {
+    id.split_once(':')
+        .map_or_else(|| is_valid(id), |(first, second)| is_valid(first) && is_valid(second))
 }
 
 /// The id of the one-to-one conversation of two users: the same from both sides.

@@ -9,9 +9,7 @@ use crate::auth::is_user_id;
 const MAX_NAME_BYTES: usize = 256;
 
 pub(crate) fn check_conversation(conversation_id: &str) -> Result<(), Error> {
-    // A one-to-one id is two user ids and a `:`, so it may be longer than one id.
-    let parts = conversation_id.split_once(':').unwrap_or((conversation_id, "x"));
-    if id::is_valid(parts.0) && id::is_valid(parts.1) {
+    if id::is_valid_conversation(conversation_id) {
         return Ok(());
     }
     Err(invalid("`conversationId` must be 1 to 64 bytes without white space and `/`"))

@@ -15,14 +15,19 @@ pub struct ListArgs {
 pub fn list(args: &ListArgs) -> Result<(), Failure> {
     let registry = assembly::registry();
     if let Some(name) = &args.kind {
-        let found: Vec<_> = registry.kinds().iter().map(|k| k.description).filter(|d| d.name == name).collect();
+        let found: Vec<_> =
+            registry.kinds().iter().map(|k| k.description).filter(|d| d.name == name).collect();
         if found.is_empty() {
-            return Err(Failure::Other(format!("no kind is named `{name}`; `imflow list` shows all kinds")));
+            return Err(Failure::Other(format!(
+                "no kind is named `{name}`; `imflow list` shows all kinds"
+            )));
         }
         found.into_iter().for_each(describe);
         return Ok(());
     }
-    for (title, family) in [("Sources", Family::Source), ("Operators", Family::Operator), ("Sinks", Family::Sink)] {
+    for (title, family) in
+        [("Sources", Family::Source), ("Operators", Family::Operator), ("Sinks", Family::Sink)]
+    {
         println!("{title}");
         for kind in registry.kinds().iter().filter(|k| k.description.family == family) {
             println!("  {:<12} {}", kind.description.name, kind.description.summary);
@@ -67,5 +72,10 @@ fn ports(title: &str, ports: &[Port]) {
 
 fn option(option: &Opt) {
     let default = option.default.map_or("required".to_owned(), |d| format!("default {d:?}"));
-    println!("  {} ({}; {default}): {}", option.name, imflow_topology::expected(option.kind), option.doc);
+    println!(
+        "  {} ({}; {default}): {}",
+        option.name,
+        imflow_topology::expected(option.kind),
+        option.doc
+    );
 }

@@ -13,10 +13,12 @@ use crate::{Failure, FileArgs, assembly};
 
 pub fn run(file: &FileArgs) -> Result<(), Failure> {
     let plan = assembly::load(file)?;
-    let filter = EnvFilter::try_from_env("IMFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+    let filter = EnvFilter::try_from_env("IMFLOW_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::Other(format!("the I/O threads cannot be started: {e}")))?;
+    let runtime =
+        runtime.map_err(|e| Failure::Other(format!("the I/O threads cannot be started: {e}")))?;
     runtime.block_on(serve(plan, &file.config)).map_err(Failure::Other)
 }
 
@@ -71,7 +73,8 @@ fn greet(config: &str, data: &str, listeners: &[Arc<HttpListener>]) {
     println!("  data        {}", data.display());
     println!("\nTalk to yourself in two other terminals:\n");
     let program = std::env::args().next().unwrap_or_else(|| "imflow".to_owned());
-    let config = if config == "./dataflow.toml" { String::new() } else { format!(" --config {config}") };
+    let config =
+        if config == "./dataflow.toml" { String::new() } else { format!(" --config {config}") };
     for user in ["alice", "bob"] {
         println!("  {program} chat --as {user}{config}");
     }

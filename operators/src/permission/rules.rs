@@ -117,7 +117,7 @@ impl Case<'_> {
     fn check_new(&self, kind: ConversationType, name: &str, members: usize) -> Result<(), Error> {
         let id = &self.command.conversation_id;
         if !id::is_valid_conversation(id) {
-            let bytes = id::MAX_CONVERSATION_ID_BYTES;
+            let bytes = id::MAX_ID_BYTES;
             let sentence = format!(
                 "conversationId must be 1 to {bytes} bytes without white space, control characters or `/`"
             );

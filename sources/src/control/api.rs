@@ -19,12 +19,19 @@ use crate::refusal::Refusal;
 pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Lets only bearers of a control key pass.
-pub(super) async fn authenticate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Result<Response, Refusal> {
-    let sentence = "the control API needs `Authorization: Bearer KEY`; `imflow token --admin` prints a key";
-    let token = bearer(request.headers()).ok_or_else(|| Refusal::of(ErrorCode::Unauthenticated, sentence))?;
+pub(super) async fn authenticate(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let sentence =
+        "the control API needs `Authorization: Bearer KEY`; `imflow token --admin` prints a key";
+    let token = bearer(request.headers())
+        .ok_or_else(|| Refusal::of(ErrorCode::Unauthenticated, sentence))?;
     let claims = shared.secrets.verify(token).map_err(|e| not_accepted(&e))?;
     if !claims.scopes.admin {
-        let sentence = "this is a client's token; the control API needs a key from `imflow token --admin`";
+        let sentence =
+            "this is a client's token; the control API needs a key from `imflow token --admin`";
         return Err(Refusal::of(ErrorCode::Forbidden, sentence));
     }
     Ok(next.run(request).await)
@@ -32,8 +39,12 @@ pub(super) async fn authenticate(State(shared): State<Arc<Shared>>, request: Req
 
 /// Reads a JSON body strictly: an unknown key is named.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body)
-        .map_err(|e| Refusal::of(ErrorCode::Invalid, format!("the body does not fit: {e}; /v1/openapi.json describes it")))
+    serde_json::from_slice(body).map_err(|e| {
+        Refusal::of(
+            ErrorCode::Invalid,
+            format!("the body does not fit: {e}; /v1/openapi.json describes it"),
+        )
+    })
 }
 
 /// As [`read`], where the body may be left out.
@@ -42,7 +53,8 @@ pub(super) fn read_optional<T: DeserializeOwned + Default>(body: &[u8]) -> Resul
 }
 
 pub(super) async fn unknown_route() -> Refusal {
-    Refusal::of(ErrorCode::Invalid, "no such route; /v1/openapi.json lists them").with_status(StatusCode::NOT_FOUND)
+    Refusal::of(ErrorCode::Invalid, "no such route; /v1/openapi.json lists them")
+        .with_status(StatusCode::NOT_FOUND)
 }
 
 /// The OpenAPI document.
@@ -52,7 +64,10 @@ pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "imflow control API", description = "Conversations, members, mutes, bans, and messages of bots."),
+    info(
+        title = "imflow control API",
+        description = "Conversations, members, mutes, bans, and messages of bots."
+    ),
     paths(
         facts::create_conversation,
         facts::get_conversation,

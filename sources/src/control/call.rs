@@ -37,7 +37,11 @@ pub(super) fn session(user_id: &str) -> Arc<Session> {
 
 impl Shared {
     /// Asks for a change of facts.
-    pub(super) async fn command(&self, conversation_id: String, wish: Wish) -> Result<Body, Refusal> {
+    pub(super) async fn command(
+        &self,
+        conversation_id: String,
+        wish: Wish,
+    ) -> Result<Body, Refusal> {
         let worker = self.injector.worker_of(&conversation_id);
         let record = |ticket| {
             let command = Command { ticket, session: session(""), conversation_id, wish };
@@ -55,7 +59,13 @@ impl Shared {
         self.call(worker, MESSAGES, bytes, record).await
     }
 
-    async fn call(&self, worker: usize, port: usize, bytes: usize, record: impl FnOnce(Ticket) -> Record) -> Result<Body, Refusal> {
+    async fn call(
+        &self,
+        worker: usize,
+        port: usize,
+        bytes: usize,
+        record: impl FnOnce(Ticket) -> Record,
+    ) -> Result<Body, Refusal> {
         let credit = self.injector.credit(worker, bytes)?;
         let (sender, answer) = oneshot::channel();
         let ticket = Ticket::new(0, Arc::new(Caller(Mutex::new(Some(sender)))), Some(credit));
@@ -65,7 +75,10 @@ impl Shared {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(_)) => Err(Refusal::of(ErrorCode::Internal, "the call was lost; try again")),
             Err(_) => {
-                let error = wire::Error::of(ErrorCode::Timeout, "no answer in time; the change may still come into force: look before you try again");
+                let error = wire::Error::of(
+                    ErrorCode::Timeout,
+                    "no answer in time; the change may still come into force: look before you try again",
+                );
                 ticket.refuse(error.clone());
                 Err(error.into())
             }
@@ -75,11 +88,16 @@ impl Shared {
     /// Reads from the store, off the I/O threads.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        read: impl FnOnce(&dyn imflow_kind::Store) -> Result<T, imflow_kind::StoreError> + Send + 'static,
+        read: impl FnOnce(&dyn imflow_kind::Store) -> Result<T, imflow_kind::StoreError>
+        + Send
+        + 'static,
     ) -> Result<T, Refusal> {
         let failed = |e: &dyn std::fmt::Display| {
             tracing::error!(error = %e, "a read failed");
-            Refusal::of(ErrorCode::Internal, "the store could not be read; the server's log says why")
+            Refusal::of(
+                ErrorCode::Internal,
+                "the store could not be read; the server's log says why",
+            )
         };
         let _turn = self.readers.acquire().await.map_err(|e| failed(&e))?;
         let shared = Arc::clone(self);

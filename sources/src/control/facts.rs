@@ -72,14 +72,24 @@ pub(super) struct Mute {
 
 /// Create a conversation, or get the one that exists
 #[utoipa::path(post, path = "/v1/conversations", request_body = NewConversation, responses((status = 201, description = "created"), (status = 200, description = "existed"), (status = 400), (status = 409)))]
-pub(super) async fn create_conversation(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, Refusal> {
+pub(super) async fn create_conversation(
+    State(shared): State<Arc<Shared>>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
     let NewConversation { mut id, r#type, name, members } = read(&body)?;
-    let kind = ConversationType::from_str_name(&r#type).filter(|kind| *kind != ConversationType::Unspecified);
-    let kind = kind.ok_or_else(|| Refusal::of(ErrorCode::Invalid, format!("`type` is `{type}`; it is ONE_TO_ONE or GROUP")))?;
+    let kind = ConversationType::from_str_name(&r#type)
+        .filter(|kind| *kind != ConversationType::Unspecified);
+    let kind = kind.ok_or_else(|| {
+        Refusal::of(ErrorCode::Invalid, format!("`type` is `{type}`; it is ONE_TO_ONE or GROUP"))
+    })?;
     let members = members.into_iter().map(member).collect::<Result<Vec<_>, _>>()?;
     match (kind, &*members) {
-        (ConversationType::OneToOne, [a, b]) => id = imflow_proto::id::one_to_one(&a.user_id, &b.user_id),
-        (ConversationType::OneToOne, _) => return Err(Refusal::of(ErrorCode::Invalid, "ONE_TO_ONE has exactly two members")),
+        (ConversationType::OneToOne, [a, b]) => {
+            id = imflow_proto::id::one_to_one(&a.user_id, &b.user_id)
+        }
+        (ConversationType::OneToOne, _) => {
+            return Err(Refusal::of(ErrorCode::Invalid, "ONE_TO_ONE has exactly two members"));
+        }
         _ => checks::check_group_id(&id)?,
     }
     checks::check_name(&name)?;
@@ -96,13 +106,19 @@ pub(super) async fn create_conversation(State(shared): State<Arc<Shared>>, body:
 
 /// A conversation
 #[utoipa::path(get, path = "/v1/conversations/{id}", params(("id" = String, Path)), responses((status = 200, description = "the conversation"), (status = 404)))]
-pub(super) async fn get_conversation(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Json<wire::ConversationInfo>, Refusal> {
+pub(super) async fn get_conversation(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Json<wire::ConversationInfo>, Refusal> {
     shared.existing(id).await.map(Json)
 }
 
 /// The members of a conversation
 #[utoipa::path(get, path = "/v1/conversations/{id}/members", params(("id" = String, Path)), responses((status = 200, description = "items"), (status = 404)))]
-pub(super) async fn list_members(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, Refusal> {
+pub(super) async fn list_members(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Json<serde_json::Value>, Refusal> {
     shared.existing(id.clone()).await?;
     let items = shared.read(move |store| store.members(&id)).await?;
     Ok(Json(serde_json::json!({ "items": items })))
@@ -110,7 +126,11 @@ pub(super) async fn list_members(State(shared): State<Arc<Shared>>, Path(id): Pa
 
 /// Add a member, or change a role
 #[utoipa::path(put, path = "/v1/conversations/{id}/members/{user}", params(("id" = String, Path), ("user" = String, Path)), request_body = MemberRole, responses((status = 200, description = "in force"), (status = 404)))]
-pub(super) async fn put_member(State(shared): State<Arc<Shared>>, Path((id, user)): Path<(String, String)>, body: Bytes) -> Result<Json<Done>, Refusal> {
+pub(super) async fn put_member(
+    State(shared): State<Arc<Shared>>,
+    Path((id, user)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Done>, Refusal> {
     let MemberRole { role } = read_optional(&body)?;
     let set = vec![member(NewMember { user_id: user, role })?];
     shared.change(id, Wish::ChangeMembers { set, remove: Vec::new() }).await
@@ -118,38 +138,57 @@ pub(super) async fn put_member(State(shared): State<Arc<Shared>>, Path((id, user
 
 /// Remove a member
 #[utoipa::path(delete, path = "/v1/conversations/{id}/members/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
-pub(super) async fn delete_member(State(shared): State<Arc<Shared>>, Path((id, user)): Path<(String, String)>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn delete_member(
+    State(shared): State<Arc<Shared>>,
+    Path((id, user)): Path<(String, String)>,
+) -> Result<Json<Done>, Refusal> {
     shared.change(id, Wish::ChangeMembers { set: Vec::new(), remove: vec![user] }).await
 }
 
 /// Mute a user until a time
 #[utoipa::path(put, path = "/v1/conversations/{id}/mutes/{user}", params(("id" = String, Path), ("user" = String, Path)), request_body = Mute, responses((status = 200, description = "in force"), (status = 404)))]
-pub(super) async fn put_mute(State(shared): State<Arc<Shared>>, Path((id, user)): Path<(String, String)>, body: Bytes) -> Result<Json<Done>, Refusal> {
+pub(super) async fn put_mute(
+    State(shared): State<Arc<Shared>>,
+    Path((id, user)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Done>, Refusal> {
     let Mute { until } = read(&body)?;
     shared.change(id, Wish::Mute { user_id: user, until }).await
 }
 
 /// Lift a mute
 #[utoipa::path(delete, path = "/v1/conversations/{id}/mutes/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
-pub(super) async fn delete_mute(State(shared): State<Arc<Shared>>, Path((id, user)): Path<(String, String)>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn delete_mute(
+    State(shared): State<Arc<Shared>>,
+    Path((id, user)): Path<(String, String)>,
+) -> Result<Json<Done>, Refusal> {
     shared.change(id, Wish::Mute { user_id: user, until: 0 }).await
 }
 
 /// Ban a user
 #[utoipa::path(put, path = "/v1/conversations/{id}/bans/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
-pub(super) async fn put_ban(State(shared): State<Arc<Shared>>, Path((id, user)): Path<(String, String)>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn put_ban(
+    State(shared): State<Arc<Shared>>,
+    Path((id, user)): Path<(String, String)>,
+) -> Result<Json<Done>, Refusal> {
     shared.change(id, Wish::Ban { user_id: user, banned: true }).await
 }
 
 /// Lift a ban
 #[utoipa::path(delete, path = "/v1/conversations/{id}/bans/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
-pub(super) async fn delete_ban(State(shared): State<Arc<Shared>>, Path((id, user)): Path<(String, String)>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn delete_ban(
+    State(shared): State<Arc<Shared>>,
+    Path((id, user)): Path<(String, String)>,
+) -> Result<Json<Done>, Refusal> {
     shared.change(id, Wish::Ban { user_id: user, banned: false }).await
 }
 
 /// The conversations of a user
 #[utoipa::path(get, path = "/v1/users/{user}/conversations", params(("user" = String, Path)), responses((status = 200, description = "items, more")))]
-pub(super) async fn conversations_of_user(State(shared): State<Arc<Shared>>, Path(user): Path<String>) -> Result<Json<wire::ConversationList>, Refusal> {
+pub(super) async fn conversations_of_user(
+    State(shared): State<Arc<Shared>>,
+    Path(user): Path<String>,
+) -> Result<Json<wire::ConversationList>, Refusal> {
     shared.read(move |store| store.conversations_of(&user, "", PAGE)).await.map(Json)
 }
 
@@ -158,7 +197,9 @@ type Done = serde_json::Value;
 impl Shared {
     async fn change(&self, conversation_id: String, wish: Wish) -> Result<Json<Done>, Refusal> {
         let users: Vec<&String> = match &wish {
-            Wish::ChangeMembers { set, remove } => set.iter().map(|m| &m.user_id).chain(remove).collect(),
+            Wish::ChangeMembers { set, remove } => {
+                set.iter().map(|m| &m.user_id).chain(remove).collect()
+            }
             Wish::Mute { user_id, .. } | Wish::Ban { user_id, .. } => vec![user_id],
             Wish::Create { .. } => Vec::new(),
         };
@@ -168,9 +209,17 @@ impl Shared {
     }
 
     /// A conversation, or 404.
-    pub(super) async fn existing(self: &Arc<Self>, id: String) -> Result<wire::ConversationInfo, Refusal> {
+    pub(super) async fn existing(
+        self: &Arc<Self>,
+        id: String,
+    ) -> Result<wire::ConversationInfo, Refusal> {
         let found = self.read(move |store| store.conversation(&id, "")).await?;
-        found.ok_or_else(|| Refusal::of(ErrorCode::UnknownConversation, "no such conversation; POST /v1/conversations creates one"))
+        found.ok_or_else(|| {
+            Refusal::of(
+                ErrorCode::UnknownConversation,
+                "no such conversation; POST /v1/conversations creates one",
+            )
+        })
     }
 }
 
@@ -178,7 +227,9 @@ fn member(new: NewMember) -> Result<MemberInfo, Refusal> {
     checks::check_user(&new.user_id)?;
     let name = new.role.as_deref().unwrap_or("MEMBER");
     let role = Role::from_str_name(name).filter(|role| *role != Role::Unspecified);
-    let role = role.ok_or_else(|| Refusal::of(ErrorCode::Invalid, format!("`role` is `{name}`; it is OWNER, ADMIN or MEMBER")))?;
+    let role = role.ok_or_else(|| {
+        Refusal::of(ErrorCode::Invalid, format!("`role` is `{name}`; it is OWNER, ADMIN or MEMBER"))
+    })?;
     Ok(MemberInfo { user_id: new.user_id, role: role.into() })
 }
 

@@ -49,14 +49,32 @@ pub(super) struct Range {
 
 /// Send a message as a bot, which need not be a member
 #[utoipa::path(post, path = "/v1/conversations/{id}/messages", params(("id" = String, Path)), request_body = BotMessage, responses((status = 200, description = "the ack: the message is on disk"), (status = 404), (status = 409)))]
-pub(super) async fn send_message(State(shared): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> Result<Json<wire::Ack>, Refusal> {
+pub(super) async fn send_message(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<wire::Ack>, Refusal> {
     let BotMessage { sender_id, client_msg_id, r#type, text } = read(&body)?;
     checks::check_user(&sender_id)?;
     let name = r#type.as_deref().unwrap_or("TEXT");
     let kind = MessageType::from_str_name(name).filter(|kind| *kind != MessageType::Unspecified);
-    let kind = kind.ok_or_else(|| Refusal::of(ErrorCode::Invalid, format!("`type` is `{name}`; it is TEXT, IMAGE, AUDIO, VIDEO, FILE, LOCATION or CUSTOM")))?;
-    let client_msg_id = client_msg_id.unwrap_or_else(|| format!("bot-{:032x}", rand::random::<u128>()));
-    let send = wire::Send { conversation_id: id, client_msg_id, r#type: kind.into(), text, payload: Bytes::new() };
+    let kind = kind.ok_or_else(|| {
+        Refusal::of(
+            ErrorCode::Invalid,
+            format!(
+                "`type` is `{name}`; it is TEXT, IMAGE, AUDIO, VIDEO, FILE, LOCATION or CUSTOM"
+            ),
+        )
+    })?;
+    let client_msg_id =
+        client_msg_id.unwrap_or_else(|| format!("bot-{:032x}", rand::random::<u128>()));
+    let send = wire::Send {
+        conversation_id: id,
+        client_msg_id,
+        r#type: kind.into(),
+        text,
+        payload: Bytes::new(),
+    };
     match shared.send(&sender_id, send).await? {
         Body::Ack(ack) => Ok(Json(ack)),
         _ => Err(Refusal::of(ErrorCode::Internal, "the dataflow gave an answer of another kind")),

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use axum::Router;
 use imflow_kind::{
-    Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName, Source, StartError,
-    State, Store,
+    Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName,
+    Source, StartError, State, Store,
 };
 use imflow_proto::RecordType;
 use tokio::sync::Semaphore;
@@ -47,19 +47,36 @@ const DESCRIPTION: Description = Description {
     options: &[
         Opt::new("listener", OptType::Listener, "main", "the listener that the API stands on"),
         Opt::required("store", OptType::Reference(RoleName::Store), "where it reads"),
-        Opt::new("conversations", OptType::Lists, "", "groups that exist from the first start: the first member is the owner"),
-        Opt::new("timeout", OptType::Duration(100, 60_000), "10s", "after this a call is answered TIMEOUT"),
+        Opt::new(
+            "conversations",
+            OptType::Lists,
+            "",
+            "groups that exist from the first start: the first member is the owner",
+        ),
+        Opt::new(
+            "timeout",
+            OptType::Duration(100, 60_000),
+            "10s",
+            "after this a call is answered TIMEOUT",
+        ),
     ],
     provides: &[],
     limits: &[
         Limit { what: "request body", bound: "256 KiB", policy: "refused with 413" },
-        Limit { what: "reads at a time", bound: "8", policy: "more wait their turn, up to the timeout" },
+        Limit {
+            what: "reads at a time",
+            bound: "8",
+            policy: "more wait their turn, up to the timeout",
+        },
     ],
 };
 
 /// The kind, for the registry.
 pub(crate) fn kind() -> Kind {
-    Kind { description: &DESCRIPTION, form: Form::Source(Arc::new(|context| Ok(Box::new(Control(context.clone()))))) }
+    Kind {
+        description: &DESCRIPTION,
+        form: Form::Source(Arc::new(|context| Ok(Box::new(Control(context.clone()))))),
+    }
 }
 
 struct Control(IoContext);
@@ -84,7 +101,13 @@ impl Source for Control {
         let store = store.ok_or_else(|| StartError::new("its store offers no reads"))?;
         let secrets = Secrets::open(&context.data).map_err(|e| StartError::new(e.to_string()))?;
         let timeout = context.options.duration("timeout");
-        let shared = Arc::new(Shared { injector, store, readers: Semaphore::new(READERS), secrets, timeout });
+        let shared = Arc::new(Shared {
+            injector,
+            store,
+            readers: Semaphore::new(READERS),
+            secrets,
+            timeout,
+        });
         listener.mount(routes(&shared));
         tokio::spawn(seed::seed(shared, context.options.lists("conversations").clone()));
         Ok(())

@@ -19,7 +19,9 @@ pub(super) async fn seed(shared: Arc<Shared>, conversations: BTreeMap<String, Ve
         loop {
             match shared.command(id.clone(), wish.clone()).await {
                 Ok(_) => break,
-                Err(refusal) if refusal.error.code() == ErrorCode::Busy => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(refusal) if refusal.error.code() == ErrorCode::Busy => {
+                    tokio::time::sleep(Duration::from_millis(100)).await
+                }
                 Err(refusal) if refusal.error.code() == ErrorCode::Conflict => break,
                 Err(refusal) => {
                     tracing::warn!(conversation = %id, error = %refusal.error.message, "a conversation of the file was not created");

@@ -61,17 +61,14 @@ impl Peer {
         self.times.alive.store(self.clock.now(), Ordering::Relaxed);
     }
 
-    /// A write took some bytes or none, and something still waits or nothing.
+    /// A write took some bytes or none, and something still waits or nothing. It says nothing of the
+    /// other end: the kernel takes bytes for a peer that is long gone.
     pub(super) fn wrote(&self, some: bool, waits: bool) {
         let stalled = &self.times.stalled_since;
         if !waits {
             stalled.store(0, Ordering::Relaxed);
         } else if some || stalled.load(Ordering::Relaxed) == 0 {
             stalled.store(self.clock.now(), Ordering::Relaxed);
-        }
-        if some {
-            // TCP got an acknowledgement for earlier bytes, or has room: the other end is there.
-            self.heard();
         }
     }
 }
