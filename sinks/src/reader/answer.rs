@@ -4,7 +4,7 @@ use imflow_kind::{Store, StoreError};
 use imflow_proto::record::{Ask, Query, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    Error, ErrorCode, History, Messages, Role, Sync, Synced, SyncedConversation,
+    Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced, SyncedConversation,
 };
 use prost::Message as _;
 
