@@ -2,7 +2,7 @@
 //!
 //! It reads answers with a `Content-Length` only, which is what the control API sends.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 

@@ -11,8 +11,10 @@ mod verify;
 
 use std::collections::{HashMap, HashSet};
 
-pub(crate) use broken::{Broken, Promise};
+use broken::Broken;
+pub(crate) use broken::Promise;
 use receipt::Receipt;
+pub(crate) use verify::Verdict;
 
 use crate::names::MessageId;
 

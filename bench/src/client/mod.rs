@@ -4,6 +4,7 @@
 //! place, only the fields that are checked. It implements what the server under test may do, not RFC
 //! 6455 as a whole: messages in one frame each, no extensions.
 
+mod crowd;
 mod event;
 mod frame;
 mod handshake;
@@ -11,7 +12,9 @@ mod json;
 mod outgoing;
 mod pending;
 mod proto;
+mod reading;
 mod session;
 
-pub(crate) use handshake::{Door, open};
-pub(crate) use session::{Crowd, Session};
+pub(crate) use crowd::{Crowd, CrowdPlan, Window};
+pub(crate) use handshake::Door;
+pub(crate) use session::{Page, Session};

@@ -93,7 +93,7 @@ fn both_forms_of_the_drivers_commands_are_the_schemas() {
             let (mut proto, mut line) = (Vec::new(), Vec::new());
             write(id, &command, &mut proto);
             json::write(id, &command, &mut line);
-            assert_eq!(decode(Format::Proto, &proto.into()).expect("well-formed"), [envelope.clone()]);
+            assert_eq!(decode(Format::Proto, &proto.into()).expect("well-formed"), std::slice::from_ref(&envelope));
             assert_eq!(decode(Format::Json, &line.into()).expect("well-formed"), [envelope]);
         }
     }
