@@ -11,7 +11,8 @@ const END: &str = "<!-- graph:end -->";
 #[test]
 fn the_picture_is_the_shipped_graph() {
     let root = env!("CARGO_MANIFEST_DIR");
-    let output = Command::new(env!("CARGO_BIN_EXE_imflow")).arg("graph").current_dir(root).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_imflow")).arg("graph").current_dir(root).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let picture = format!("```mermaid\n{}```\n", String::from_utf8(output.stdout).unwrap());
     let path = format!("{root}/README.md");

@@ -70,20 +70,26 @@ impl RawFile {
                 std::thread::sleep(wait);
             }
             let now = begin.elapsed();
-            let due = (next..total).take(GROUP).take_while(|record| due_at(*record) <= now).count() as u64;
+            let due = (next..total).take(GROUP).take_while(|record| due_at(*record) <= now).count()
+                as u64;
             if due == 0 {
                 continue;
             }
             self.append(due as usize)?;
             let done = begin.elapsed();
-            (next..next + due).for_each(|record| latencies.record((done - due_at(record)).as_nanos() as u64));
+            (next..next + due)
+                .for_each(|record| latencies.record((done - due_at(record)).as_nanos() as u64));
             next += due;
         }
         Ok(RawLoop { latencies, elapsed: begin.elapsed() })
     }
 
     /// One group after the other, as fast as they return.
-    pub(crate) fn closed_loop(&mut self, group: usize, length: Duration) -> Result<RawLoop, Failure> {
+    pub(crate) fn closed_loop(
+        &mut self,
+        group: usize,
+        length: Duration,
+    ) -> Result<RawLoop, Failure> {
         let mut latencies = Histogram::default();
         let begin = Instant::now();
         while begin.elapsed() < length {

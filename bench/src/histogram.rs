@@ -53,10 +53,6 @@ impl Histogram {
         Duration::from_nanos(self.max)
     }
 
-    pub(crate) fn p50(&self) -> Duration {
-        self.quantile(0.50)
-    }
-
     pub(crate) fn p99(&self) -> Duration {
         self.quantile(0.99)
     }
@@ -110,7 +106,10 @@ mod tests {
         (1..=100_000u64).for_each(|n| histogram.record(n * 1_000));
         for share in [0.5, 0.99, 0.999] {
             let (expected, found) = (share * 1e8, histogram.quantile(share).as_nanos() as f64);
-            assert!((found - expected).abs() / expected < 0.01, "{share}: {found} instead of {expected}");
+            assert!(
+                (found - expected).abs() / expected < 0.01,
+                "{share}: {found} instead of {expected}"
+            );
         }
         assert_eq!(histogram.quantile(1.0), Duration::from_millis(100));
     }
@@ -124,9 +123,14 @@ mod tests {
 
     #[test]
     fn merged_halves_are_the_whole() {
-        let (mut odd, mut even, mut all) = (Histogram::default(), Histogram::default(), Histogram::default());
+        let (mut odd, mut even, mut all) =
+            (Histogram::default(), Histogram::default(), Histogram::default());
         for n in 0..1_000u64 {
-            if n % 2 == 0 { even.record(n) } else { odd.record(n) }
+            if n % 2 == 0 {
+                even.record(n)
+            } else {
+                odd.record(n)
+            }
             all.record(n);
         }
         odd.merge(&even);

@@ -38,11 +38,18 @@ impl Http {
     }
 
     pub(crate) fn post(&mut self, path: &str, token: &str, json: &[u8]) -> Result<Answer, Failure> {
-        let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        let headers =
+            format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
         self.ask("POST", path, &headers, json)
     }
 
-    fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Result<Answer, Failure> {
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
         let doing = || format!("{method} http://{}{path}", self.address);
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
@@ -59,15 +66,19 @@ fn read_answer(stream: &mut impl std::io::BufRead) -> Result<Answer, Failure> {
     let mut line = String::new();
     let mut next_line = |stream: &mut dyn std::io::BufRead| -> Result<String, Failure> {
         line.clear();
-        let read = stream.read_line(&mut line).context(|| "reading the answer's head".to_owned())?;
+        let read =
+            stream.read_line(&mut line).context(|| "reading the answer's head".to_owned())?;
         if read == 0 {
-            return Err(Failure::new("the server closed the connection before the end of its answer"));
+            return Err(Failure::new(
+                "the server closed the connection before the end of its answer",
+            ));
         }
         Ok(line.trim_end().to_owned())
     };
     let first = next_line(stream)?;
     let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let status = status.ok_or_else(|| Failure::new(format!("expected an HTTP status line, found `{first}`")))?;
+    let status = status
+        .ok_or_else(|| Failure::new(format!("expected an HTTP status line, found `{first}`")))?;
     let mut length = 0;
     loop {
         let header = next_line(stream)?;
@@ -92,8 +103,14 @@ mod tests {
     fn answers_are_read_one_after_the_other() {
         let text = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
         let mut stream = &text[..];
-        assert_eq!(read_answer(&mut stream).expect("whole"), Answer { status: 201, body: b"{}".to_vec() });
-        assert_eq!(read_answer(&mut stream).expect("whole"), Answer { status: 200, body: Vec::new() });
+        assert_eq!(
+            read_answer(&mut stream).expect("whole"),
+            Answer { status: 201, body: b"{}".to_vec() }
+        );
+        assert_eq!(
+            read_answer(&mut stream).expect("whole"),
+            Answer { status: 200, body: Vec::new() }
+        );
         assert!(read_answer(&mut stream).is_err());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The driver shares the cores with the server, so a figure without the driver's share says little.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// `utime` and `stime` of /proc count in these; Linux fixes it for user space.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -31,7 +32,8 @@ impl CpuWindow {
 
     pub(crate) fn end(&self) -> CpuUse {
         let seconds = self.begin.elapsed().as_secs_f64().max(f64::EPSILON);
-        let cores = |now: u64, before: u64| now.saturating_sub(before) as f64 / TICKS_PER_SECOND / seconds;
+        let cores =
+            |now: u64, before: u64| now.saturating_sub(before) as f64 / TICKS_PER_SECOND / seconds;
         CpuUse {
             driver: cores(ticks_of("self"), self.driver_ticks),
             server: cores(ticks_of(&self.server.to_string()), self.server_ticks),
@@ -42,7 +44,52 @@ impl CpuWindow {
 impl std::fmt::Display for CpuUse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let share = 100.0 * self.driver / (self.driver + self.server).max(f64::EPSILON);
-        write!(f, "driver {:.2} cores, server {:.2} cores: the driver's share is {share:.0}%", self.driver, self.server)
+        write!(
+            f,
+            "driver {:.2} cores, server {:.2} cores: the driver's share is {share:.0}%",
+            self.driver, self.server
+        )
+    }
+}
+
+/// CPU ticks of this process's threads, by their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Threads {
+    ticks: BTreeMap<String, u64>,
+    elapsed: Duration,
+}
+
+impl Threads {
+    pub(crate) fn now() -> Self {
+        let mut ticks = BTreeMap::new();
+        for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let name = stat.split(['(', ')']).nth(1).unwrap_or_default().to_owned();
+            *ticks.entry(name).or_default() += ticks_in(&stat).unwrap_or(0);
+        }
+        Self { ticks, elapsed: Duration::ZERO }
+    }
+
+    pub(crate) fn since(mut self, before: &Self) -> Self {
+        for (name, ticks) in &mut self.ticks {
+            *ticks = ticks.saturating_sub(before.ticks.get(name).copied().unwrap_or(0));
+        }
+        self
+    }
+
+    /// Adds what was used in a stretch of time.
+    pub(crate) fn add(&mut self, used: &Self, elapsed: Duration) {
+        used.ticks.iter().for_each(|(name, ticks)| *self.ticks.entry(name.clone()).or_default() += ticks);
+        self.elapsed += elapsed;
+    }
+}
+
+impl std::fmt::Display for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let cores = |ticks: u64| ticks as f64 / TICKS_PER_SECOND / self.elapsed.as_secs_f64().max(f64::EPSILON);
+        let used = self.ticks.iter().filter(|(_, ticks)| cores(**ticks) >= 0.01);
+        let texts: Vec<_> = used.map(|(name, ticks)| format!("{name} {:.2}", cores(*ticks))).collect();
+        f.write_str(&texts.join(", "))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Load driver and benchmarks of imflow.
 //!
-//! Each command starts a server of its own, loads it, holds it to its promises from the outside, and
+//! Each command starts a server of its own (`graph` runs the dataflow in this process), loads it, holds it to its promises from the outside, and
 //! prints its figures with what is needed to judge them. It exits with 1 when a promise was broken, and
 //! with 2 when there are no figures. Figures that miss their goal are said so, but fail nothing: they
 //! depend on the machine.
@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod failure;
 mod fsync;
+mod graph;
 mod histogram;
 mod http;
 mod load;
@@ -58,6 +59,7 @@ enum Command {
     Acks(acks::AcksArgs),
     Throughput(throughput::ThroughputArgs),
     Replay(replay::ReplayArgs),
+    Graph(graph::GraphArgs),
     /// Run all of them, and print the figures that have a goal as a table
     All,
 }
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Acks(args) => show(acks::run(server, args)),
         Command::Throughput(args) => show(throughput::run(server, args)),
         Command::Replay(args) => show(replay::run(server, args)),
+        Command::Graph(args) => show(graph::run(&server.config, args)),
         Command::All => all(server),
     };
     match reports {
@@ -92,7 +95,8 @@ fn show(report: Result<Report, Failure>) -> Result<Vec<Report>, Failure> {
 }
 
 fn all(server: &ServerArgs) -> Result<Vec<Report>, Failure> {
-    let mut reports = show(acks::run(server, &acks::AcksArgs::default()))?;
+    let mut reports = show(graph::run(&server.config, &graph::GraphArgs::default()))?;
+    reports.extend(show(acks::run(server, &acks::AcksArgs::default()))?);
     reports.extend(show(throughput::run(server, &throughput::ThroughputArgs::default()))?);
     reports.extend(show(replay::run(server, &replay::ReplayArgs::default()))?);
     let rows: Vec<_> = reports.iter().flat_map(Report::rows).collect();

@@ -42,7 +42,8 @@ pub(crate) fn write_client_msg_id(into: &mut String, user: u32, id: MessageId, b
 pub(crate) fn read_client_msg_id(text: &str) -> Option<(u32, MessageId)> {
     let id = ClientMsgId::parse(text)?;
     let (user, device) = id.sender.split_once('-')?;
-    let message = MessageId { session: number('d', device)?, local: u32::try_from(id.local_seq).ok()? };
+    let message =
+        MessageId { session: number('d', device)?, local: u32::try_from(id.local_seq).ok()? };
     Some((number('u', user)?, message))
 }
 

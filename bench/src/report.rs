@@ -37,7 +37,13 @@ impl Report {
     }
 
     /// A figure with a goal.
-    pub(crate) fn goal(&mut self, what: &str, found: impl Into<String>, wanted: impl Into<String>, met: bool) {
+    pub(crate) fn goal(
+        &mut self,
+        what: &str,
+        found: impl Into<String>,
+        wanted: impl Into<String>,
+        met: bool,
+    ) {
         let wanted = Some(Wanted { text: wanted.into(), met });
         self.figures.push(Figure { what: what.to_owned(), found: found.into(), wanted });
     }
@@ -50,7 +56,8 @@ impl Report {
     pub(crate) fn rows(&self) -> Vec<[String; 4]> {
         let row = |figure: &Figure| {
             let wanted = figure.wanted.as_ref()?;
-            let name = format!("{}: {}", self.title.split(':').next().unwrap_or_default(), figure.what);
+            let name =
+                format!("{}: {}", self.title.split(':').next().unwrap_or_default(), figure.what);
             Some([name, figure.found.clone(), wanted.text.clone(), verdict(wanted.met).to_owned()])
         };
         self.figures.iter().filter_map(row).collect()
@@ -66,7 +73,12 @@ impl fmt::Display for Report {
         writeln!(f, "{}", self.title)?;
         for Figure { what, found, wanted } in &self.figures {
             match wanted {
-                Some(wanted) => writeln!(f, "  {what:<34} {found}   (wanted {}: {})", wanted.text, verdict(wanted.met))?,
+                Some(wanted) => writeln!(
+                    f,
+                    "  {what:<34} {found}   (wanted {}: {})",
+                    wanted.text,
+                    verdict(wanted.met)
+                )?,
                 None => writeln!(f, "  {what:<34} {found}")?,
             }
         }
@@ -84,7 +96,8 @@ impl fmt::Display for Report {
 pub(crate) fn table(rows: &[[String; 4]]) -> String {
     let head = ["figure", "found", "wanted", ""].map(str::to_owned);
     let all: Vec<&[String; 4]> = std::iter::once(&head).chain(rows).collect();
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2, 3].map(width);
     let line = |row: &[String; 4]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));

@@ -40,7 +40,9 @@ impl ServerArgs {
             Some(folder) => folder.clone(),
             None => own_folder()?,
         };
-        let doing = || format!("making a folder in {}; name another place with --data DIR", parent.display());
+        let doing = || {
+            format!("making a folder in {}; name another place with --data DIR", parent.display())
+        };
         tempfile::Builder::new().prefix("bench-").tempdir_in(&parent).context(doing)
     }
 
@@ -67,7 +69,6 @@ fn own_folder() -> Result<PathBuf, Failure> {
 /// A running server.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) tokens: Tokens,
     child: Child,
     data: TempDir,
 }
@@ -99,10 +100,16 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .context(doing)?;
-        let mut server = Self { address, tokens: Tokens::default(), child, data };
-        server.wait_until_ready().map_err(|failure| Failure::new(format!("{failure}; its output:\n{}", tail(&output))))?;
-        server.tokens = Tokens::read(&server.data.path().join("data/secrets/token.key"))?;
+        let mut server = Self { address, child, data };
+        server.wait_until_ready().map_err(|failure| {
+            Failure::new(format!("{failure}; its output:\n{}", tail(&output)))
+        })?;
         Ok(server)
+    }
+
+    /// Signs tokens that this server accepts.
+    pub(crate) fn tokens(&self) -> Result<Tokens, Failure> {
+        Tokens::read(&self.data.path().join("data"))
     }
 
     /// The process, for its CPU time.
@@ -118,8 +125,12 @@ impl Server {
     fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            if let Some(status) = self.child.try_wait().context(|| "watching the server".to_owned())? {
-                return Err(Failure::new(format!("the server ended before it was ready ({status})")));
+            if let Some(status) =
+                self.child.try_wait().context(|| "watching the server".to_owned())?
+            {
+                return Err(Failure::new(format!(
+                    "the server ended before it was ready ({status})"
+                )));
             }
             let ready = Http::connect(self.address).and_then(|mut http| http.get("/readyz"));
             if ready.is_ok_and(|answer| answer.status == 200) {
@@ -127,7 +138,10 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(Failure::new(format!("http://{}/readyz did not answer 200 within {PATIENCE:?}", self.address)))
+        Err(Failure::new(format!(
+            "http://{}/readyz did not answer 200 within {PATIENCE:?}",
+            self.address
+        )))
     }
 }
 

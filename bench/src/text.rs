@@ -31,7 +31,9 @@ impl Text {
 /// Some texts of exactly `bytes` bytes.
 pub(crate) fn plain(bytes: usize) -> Vec<Text> {
     let letters = b"the quick brown fox jumps over the lazy dog ";
-    let one = |start: usize| (0..bytes).map(|i| char::from(letters[(start + i) % letters.len()])).collect();
+    let one = |start: usize| {
+        (0..bytes).map(|i| char::from(letters[(start + i) % letters.len()])).collect()
+    };
     (0..letters.len()).map(|start| Text::new(one(start))).collect()
 }
 
@@ -39,7 +41,9 @@ pub(crate) fn plain(bytes: usize) -> Vec<Text> {
 pub(crate) fn fortunes(folder: &Path, seed: u64) -> Result<Vec<Text>, Failure> {
     let missing = |found: &str| {
         let folder = folder.display();
-        Failure::new(format!("{found} in {folder}; they come with: apt-get install fortunes fortunes-zh"))
+        Failure::new(format!(
+            "{found} in {folder}; they come with: apt-get install fortunes fortunes-zh"
+        ))
     };
     let entries = std::fs::read_dir(folder).map_err(|_| missing("there are no fortunes"))?;
     let mut paths = Vec::new();
@@ -54,8 +58,10 @@ pub(crate) fn fortunes(folder: &Path, seed: u64) -> Result<Vec<Text>, Failure> {
         let bytes = std::fs::read(&path).context(|| format!("reading {}", path.display()))?;
         texts.extend(split(&String::from_utf8_lossy(&bytes)));
     }
-    let (mut chinese, mut english): (Vec<String>, Vec<String>) = texts.into_iter().partition(|text| is_chinese(text));
-    let few = |texts: &[String], others: &[String]| texts.len() * RARE < others.len() || texts.is_empty();
+    let (mut chinese, mut english): (Vec<String>, Vec<String>) =
+        texts.into_iter().partition(|text| is_chinese(text));
+    let few =
+        |texts: &[String], others: &[String]| texts.len() * RARE < others.len() || texts.is_empty();
     if few(&english, &chinese) {
         return Err(missing("there are hardly any English fortunes"));
     }
@@ -97,7 +103,8 @@ pub(crate) fn hash(text: &str) -> u64 {
         mixed ^ (mixed >> 29)
     };
     let (words, rest) = text.as_bytes().as_chunks::<8>();
-    let hash = words.iter().fold(text.len() as u64, |hash, word| fold(hash, u64::from_le_bytes(*word)));
+    let hash =
+        words.iter().fold(text.len() as u64, |hash, word| fold(hash, u64::from_le_bytes(*word)));
     rest.iter().fold(hash, |hash, byte| fold(hash, u64::from(*byte)))
 }
 

@@ -70,7 +70,12 @@ impl Injector for FakeInjector {
         0
     }
 
-    fn credit(&self, _worker: usize, _bytes: usize) -> Result<Box<dyn Credit>, Error> {
+    fn credit(
+        &self,
+        _worker: usize,
+        _port: usize,
+        _bytes: usize,
+    ) -> Result<Box<dyn Credit>, Error> {
         match &mut *self.credit.lock() {
             Some(0) => return Err(Error::of(ErrorCode::Busy, "no credit")),
             Some(credit) => *credit -= 1,

@@ -13,16 +13,26 @@ use crate::{Failure, FileArgs, assembly};
 
 pub fn run(file: &FileArgs) -> Result<(), Failure> {
     let plan = assembly::load(file)?;
-    let filter = EnvFilter::try_from_env("IMFLOW_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|e| Failure::Other(format!("the I/O threads cannot be started: {e}")))?;
-    runtime.block_on(serve(plan, &file.config)).map_err(Failure::Other)
+    runtime.block_on(serve(plan, file)).map_err(Failure::Other)
 }
 
-async fn serve(plan: Plan, config: &str) -> Result<(), String> {
+/// `IMFLOW_LOG`, as `RUST_LOG` is written; by default `info`.
+fn log_filter() -> EnvFilter {
+    let filter = EnvFilter::try_from_env("IMFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // These would write frames, and so messages and tokens, into the log when asked for traces.
+    let quiet =
+        ["tungstenite", "tokio_tungstenite", "hyper", "hyper_util", "axum", "fjall", "lsm_tree"];
+    quiet.iter().fold(filter, |filter, name| match format!("{name}=warn").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    })
+}
+
+async fn serve(plan: Plan, file: &FileArgs) -> Result<(), String> {
     let roles = Roles::default();
     let mut listeners = Vec::new();
     for listener in &plan.listeners {
@@ -40,7 +50,7 @@ async fn serve(plan: Plan, config: &str) -> Result<(), String> {
     for listener in &listeners {
         listener.serve().map_err(|e| e.to_string())?;
     }
-    greet(config, &data, &listeners);
+    greet(file, &data, &listeners);
     stop.await;
     tracing::info!("stopping: commands under way finish, then the log is synced");
     listeners.iter().for_each(|listener| listener.drain());
@@ -64,19 +74,33 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn greet(config: &str, data: &str, listeners: &[Arc<HttpListener>]) {
+fn greet(file: &FileArgs, data: &str, listeners: &[Arc<HttpListener>]) {
     let data = std::fs::canonicalize(data).unwrap_or_else(|_| Path::new(data).to_path_buf());
-    println!("imflow serves {config}");
+    println!("imflow serves {}", file.config);
     for address in listeners.iter().filter_map(|listener| listener.local_addr()) {
         println!("  listening   http://{address} and ws://{address}/ws");
     }
     println!("  data        {}", data.display());
     println!("\nTalk to yourself in two other terminals:\n");
-    let program = std::env::args().next().unwrap_or_else(|| "imflow".to_owned());
-    let config =
-        if config == "./dataflow.toml" { String::new() } else { format!(" --config {config}") };
     for user in ["alice", "bob"] {
-        println!("  {program} chat --as {user}{config}");
+        println!("  {} chat --as {user}{}", program(), same_file(file));
     }
     println!();
+}
+
+/// How this program was called.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "imflow".to_owned())
+}
+
+/// The options that make another command see the same topology, quoted for a shell.
+fn same_file(file: &FileArgs) -> String {
+    let mut options = String::new();
+    if file.config != "./dataflow.toml" {
+        options += &format!(" --config '{}'", file.config);
+    }
+    for change in &file.overrides {
+        options += &format!(" --set '{change}'");
+    }
+    options
 }

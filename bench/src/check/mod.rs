@@ -68,7 +68,8 @@ pub(crate) struct Checker {
 impl Checker {
     /// A checker of conversations, each given by the sessions of its members.
     pub(crate) fn new(sessions: usize, members: impl IntoIterator<Item = Vec<u32>>) -> Self {
-        let conversations = members.into_iter().map(|sessions| Conversation { sessions, ..Default::default() });
+        let conversations =
+            members.into_iter().map(|sessions| Conversation { sessions, ..Default::default() });
         Self {
             conversations: conversations.collect(),
             receipts: (0..sessions).map(|_| HashMap::new()).collect(),
@@ -80,7 +81,10 @@ impl Checker {
     pub(crate) fn acked(&mut self, conversation: u32, seq: u64, print: Print) {
         let Some(place) = self.place(conversation, seq, print) else { return };
         if place.print != print {
-            let text = format!("g{conversation} seq {seq} is acked for {:?} but belongs to {:?}", print.id, place.print.id);
+            let text = format!(
+                "g{conversation} seq {seq} is acked for {:?} but belongs to {:?}",
+                print.id, place.print.id
+            );
             self.broken.add(Promise::Ack, text);
         } else if place.acked {
             self.repeats += 1;
@@ -97,10 +101,14 @@ impl Checker {
         let known = place.print;
         let at = || format!("session {session}: g{conversation} seq {seq}");
         if known != print {
-            self.broken.add(Promise::Content, format!("{} says {print:?}, others were told {known:?}", at()));
+            self.broken.add(
+                Promise::Content,
+                format!("{} says {print:?}, others were told {known:?}", at()),
+            );
         }
         if print.id.session == session {
-            self.broken.add(Promise::Once, format!("{} went back to the session that sent it", at()));
+            self.broken
+                .add(Promise::Once, format!("{} went back to the session that sent it", at()));
             return;
         }
         let receipt = self.receipts[session as usize].entry(conversation).or_default();
@@ -108,7 +116,8 @@ impl Checker {
             Ok(()) => self.received += 1,
             Err(Promise::Order) => {
                 self.received += 1;
-                self.broken.add(Promise::Order, format!("{} came after seq {}", at(), receipt.last()));
+                self.broken
+                    .add(Promise::Order, format!("{} came after seq {}", at(), receipt.last()));
             }
             Err(promise) => self.broken.add(promise, format!("{} came twice", at())),
         }
@@ -118,7 +127,10 @@ impl Checker {
     pub(crate) fn read(&mut self, conversation: u32, seq: u64, print: Print) {
         let Some(place) = self.place(conversation, seq, print) else { return };
         if place.print != print {
-            let text = format!("g{conversation} seq {seq}: history has {print:?}, it was {:?}", place.print);
+            let text = format!(
+                "g{conversation} seq {seq}: history has {print:?}, it was {:?}",
+                place.print
+            );
             self.broken.add(Promise::Content, text);
         }
     }
@@ -146,7 +158,8 @@ impl Checker {
     /// The place of a seq, taken by this print when it is free.
     fn place(&mut self, conversation: u32, seq: u64, print: Print) -> Option<&mut Place> {
         let Some(known) = self.conversations.get_mut(conversation as usize) else {
-            self.broken.add(Promise::Content, format!("g{conversation} is no conversation of this run"));
+            self.broken
+                .add(Promise::Content, format!("g{conversation} is no conversation of this run"));
             return None;
         };
         let places = &mut known.places;

@@ -17,7 +17,9 @@ fn good() -> Checker {
     let mut checker = checker();
     for (seq, print) in [(1, print(0, 1)), (2, print(1, 1)), (3, print(0, 2))] {
         checker.acked(0, seq, print);
-        (0..3).filter(|session| *session != print.id.session).for_each(|s| checker.pushed(s, 0, seq, print));
+        (0..3)
+            .filter(|session| *session != print.id.session)
+            .for_each(|s| checker.pushed(s, 0, seq, print));
     }
     checker
 }
@@ -32,7 +34,11 @@ fn a_good_run_breaks_nothing() {
     assert_eq!((checker.outstanding(), checker.last_seq(0)), (0, 3));
     let verdict = checker.verify();
     assert!(verdict.broken.is_empty(), "{:?}", verdict.broken);
-    assert!(verdict.summary.starts_with("0 lost, 0 duplicated, 0 reordered, 0 gaps, of 3"), "{}", verdict.summary);
+    assert!(
+        verdict.summary.starts_with("0 lost, 0 duplicated, 0 reordered, 0 gaps, of 3"),
+        "{}",
+        verdict.summary
+    );
 }
 
 #[test]
@@ -81,7 +87,11 @@ fn a_late_push_is_reordered_and_not_lost() {
         checker.pushed(2, 0, 3 - seq, print(0, 3 - seq as u32));
     }
     let verdict = checker.verify();
-    assert!(found(&verdict, "reordered: session 2") && !found(&verdict, "lost"), "{:?}", verdict.broken);
+    assert!(
+        found(&verdict, "reordered: session 2") && !found(&verdict, "lost"),
+        "{:?}",
+        verdict.broken
+    );
 }
 
 #[test]

@@ -20,12 +20,14 @@ impl Checker {
         for (number, conversation) in self.conversations.iter().enumerate() {
             check_table(number, conversation, &self.resent, &mut self.broken);
             for session in &conversation.sessions {
-                let receipt = self.receipts[*session as usize].remove(&(number as u32)).unwrap_or_default();
+                let receipt =
+                    self.receipts[*session as usize].remove(&(number as u32)).unwrap_or_default();
                 let own = |seq: &u64| {
                     let place = conversation.places[(*seq - 1) as usize];
                     place.is_none_or(|place| place.print.id.session == *session)
                 };
-                let lost = receipt.missing(conversation.places.len() as u64).filter(|seq| !own(seq));
+                let lost =
+                    receipt.missing(conversation.places.len() as u64).filter(|seq| !own(seq));
                 for seq in lost {
                     let text = format!("session {session} was never pushed g{number} seq {seq}");
                     self.broken.add(Promise::Delivered, text);
@@ -48,7 +50,12 @@ impl Checker {
 }
 
 /// No gap, each message at one place, each acked, a sender's messages in their order.
-fn check_table(number: usize, conversation: &Conversation, resent: &HashSet<MessageId>, broken: &mut Broken) {
+fn check_table(
+    number: usize,
+    conversation: &Conversation,
+    resent: &HashSet<MessageId>,
+    broken: &mut Broken,
+) {
     let mut seqs: HashMap<MessageId, u64> = HashMap::with_capacity(conversation.places.len());
     let mut last_of: HashMap<u32, u32> = HashMap::new();
     for (seq, place) in (1u64..).zip(&conversation.places) {
@@ -58,15 +65,24 @@ fn check_table(number: usize, conversation: &Conversation, resent: &HashSet<Mess
         };
         let id = place.print.id;
         if let Some(first) = seqs.insert(id, seq) {
-            broken.add(Promise::Once, format!("g{number} holds {id:?} at seq {first} and again at {seq}"));
+            broken.add(
+                Promise::Once,
+                format!("g{number} holds {id:?} at seq {first} and again at {seq}"),
+            );
             continue;
         }
         if !place.acked {
-            broken.add(Promise::Ack, format!("g{number} seq {seq}, {id:?}, was seen but never acked"));
+            broken.add(
+                Promise::Ack,
+                format!("g{number} seq {seq}, {id:?}, was seen but never acked"),
+            );
         }
         let last = last_of.entry(id.session).or_insert(0);
         if id.local < *last && !resent.contains(&id) {
-            broken.add(Promise::Order, format!("g{number} seq {seq}: {id:?} comes after the sender's later {last}"));
+            broken.add(
+                Promise::Order,
+                format!("g{number} seq {seq}: {id:?} comes after the sender's later {last}"),
+            );
         }
         // What went out again says nothing about those that came before it.
         if !resent.contains(&id) {

@@ -81,7 +81,9 @@ impl Crowd {
         let names = (0..plan.conversations.len() as u32).map(names::conversation).collect();
         Self {
             began: Instant::now(),
-            base_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
+            base_ms: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.as_millis() as u64),
             conversations: names,
             texts: plan.texts,
             check: RefCell::new(Checker::new(plan.users.len(), plan.conversations)),

@@ -5,13 +5,31 @@ use std::borrow::Cow;
 /// One envelope from the server.
 #[derive(Debug, PartialEq)]
 pub(super) enum Event<'a> {
-    Ack { id: u64, server_msg_id: i64, seq: u64 },
-    Refused { id: u64, code: String, message: String, retryable: bool, retry_after_ms: u64 },
+    Ack {
+        id: u64,
+        server_msg_id: i64,
+        seq: u64,
+    },
+    Refused {
+        id: u64,
+        code: String,
+        message: String,
+        retryable: bool,
+        retry_after_ms: u64,
+    },
     Message(Message<'a>),
-    Page { id: u64, items: Vec<Message<'a>>, more: bool },
+    Page {
+        id: u64,
+        items: Vec<Message<'a>>,
+        more: bool,
+    },
     /// Pushes were left out; the client should pull them.
-    Notify { conversation_id: Cow<'a, str> },
-    Goodbye { reason: String },
+    Notify {
+        conversation_id: Cow<'a, str>,
+    },
+    Goodbye {
+        reason: String,
+    },
     /// Welcome, presence, changes of conversations, pongs.
     Other,
 }

@@ -35,7 +35,9 @@ pub(super) fn read(buffer: &[u8]) -> Result<Option<Frame<'_>>, Failure> {
     }
     let (length, header) = match (second & 0x7f, rest) {
         (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4),
-        (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10),
+        (127, [a, b, c, d, e, f, g, h, ..]) => {
+            (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10)
+        }
         (126 | 127, _) => return Ok(None),
         (short, _) => (u64::from(short), 2),
     };

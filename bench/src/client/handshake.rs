@@ -76,7 +76,10 @@ fn check_head(head: &str, format: Format) -> Result<(), Failure> {
     let chosen = chosen.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"));
     match chosen.map(|(_, value)| value.trim()).next() {
         Some(name) if name == format.subprotocol() => Ok(()),
-        other => Err(Failure::new(format!("asked for {}, the server chose {other:?}", format.subprotocol()))),
+        other => Err(Failure::new(format!(
+            "asked for {}, the server chose {other:?}",
+            format.subprotocol()
+        ))),
     }
 }
 
@@ -86,7 +89,9 @@ mod tests {
 
     #[test]
     fn only_the_asked_subprotocol_will_do() {
-        let head = |code: u16, name: &str| format!("HTTP/1.1 {code} X\r\nSec-WebSocket-Protocol: {name}\r\n\r\n");
+        let head = |code: u16, name: &str| {
+            format!("HTTP/1.1 {code} X\r\nSec-WebSocket-Protocol: {name}\r\n\r\n")
+        };
         assert!(check_head(&head(101, "imflow.v1.proto"), Format::Proto).is_ok());
         assert!(check_head(&head(101, "imflow.v1.json"), Format::Proto).is_err());
         assert!(check_head(&head(401, "imflow.v1.proto"), Format::Proto).is_err());

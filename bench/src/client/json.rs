@@ -99,7 +99,9 @@ pub(super) fn read(line: &[u8]) -> Result<Event<'_>, Failure> {
     if let Some(push) = line.push {
         return match push {
             PushLine { message: Some(message), .. } => message.read().map(Event::Message),
-            PushLine { notify: Some(notify), .. } => Ok(Event::Notify { conversation_id: notify.conversation_id }),
+            PushLine { notify: Some(notify), .. } => {
+                Ok(Event::Notify { conversation_id: notify.conversation_id })
+            }
             _ => Ok(Event::Other),
         };
     }
@@ -113,7 +115,10 @@ pub(super) fn read(line: &[u8]) -> Result<Event<'_>, Failure> {
 impl<'a> MessageLine<'a> {
     fn read(self) -> Result<Message<'a>, Failure> {
         Ok(Message {
-            server_msg_id: self.server_msg_id.parse().context(|| "reading a serverMsgId".to_owned())?,
+            server_msg_id: self
+                .server_msg_id
+                .parse()
+                .context(|| "reading a serverMsgId".to_owned())?,
             conversation_id: self.conversation_id,
             seq: self.seq,
             client_msg_id: self.client_msg_id,

@@ -38,7 +38,10 @@ impl Outgoing {
     }
 
     /// Writes what can be written now; `Ok(false)` when the socket takes no more.
-    pub(super) fn write(&mut self, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) -> std::io::Result<bool> {
+    pub(super) fn write(
+        &mut self,
+        mut write: impl FnMut(&[u8]) -> std::io::Result<usize>,
+    ) -> std::io::Result<bool> {
         self.close_frame();
         while self.written < self.frames.len() {
             match write(&self.frames[self.written..]) {

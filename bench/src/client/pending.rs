@@ -66,7 +66,14 @@ mod tests {
 
     fn send(local: u32) -> Pending {
         let id = MessageId { session: 0, local };
-        Pending::Send(Sent { id, conversation: 0, text: 0, intended_ns: 0, attempt: 0, repeat: false })
+        Pending::Send(Sent {
+            id,
+            conversation: 0,
+            text: 0,
+            intended_ns: 0,
+            attempt: 0,
+            repeat: false,
+        })
     }
 
     #[test]
@@ -76,6 +83,9 @@ mod tests {
         assert!(table.take(first).is_some() && table.take(first).is_none());
         let second = table.put(send(2));
         assert!(second != first && table.take(first).is_none());
-        assert!(matches!(table.take(second), Some(Pending::Send(Sent { id: MessageId { local: 2, .. }, .. }))));
+        assert!(matches!(
+            table.take(second),
+            Some(Pending::Send(Sent { id: MessageId { local: 2, .. }, .. }))
+        ));
     }
 }

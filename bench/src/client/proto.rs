@@ -33,7 +33,9 @@ fn read_envelope(bytes: &[u8]) -> Option<Event<'_>> {
         32 => read_error(id, body),
         33 => read_push(body),
         34 => read_page(id, body),
-        40 => Some(Event::Goodbye { reason: find(body, 2)?.text().unwrap_or_default().into_owned() }),
+        40 => {
+            Some(Event::Goodbye { reason: find(body, 2)?.text().unwrap_or_default().into_owned() })
+        }
         _ => Some(Event::Other),
     }
 }
@@ -53,7 +55,8 @@ fn read_ack<'a>(id: u64, bytes: &[u8]) -> Option<Event<'a>> {
 
 fn read_error<'a>(id: u64, bytes: &[u8]) -> Option<Event<'a>> {
     let code = i32::try_from(find(bytes, 1)?.number()).ok()?;
-    let code = imflow_proto::wire::ErrorCode::try_from(code).unwrap_or_default().as_str_name().to_owned();
+    let code =
+        imflow_proto::wire::ErrorCode::try_from(code).unwrap_or_default().as_str_name().to_owned();
     let message = find(bytes, 2)?.text()?.into_owned();
     let (retryable, retry_after_ms) = (find(bytes, 3)?.number() != 0, find(bytes, 4)?.number());
     Some(Event::Refused { id, code, message, retryable, retry_after_ms })
@@ -62,7 +65,9 @@ fn read_error<'a>(id: u64, bytes: &[u8]) -> Option<Event<'a>> {
 fn read_push(bytes: &[u8]) -> Option<Event<'_>> {
     match Fields(bytes).next()? {
         Some((1, Value::Bytes(message))) => read_message(message).map(Event::Message),
-        Some((4, Value::Bytes(notify))) => Some(Event::Notify { conversation_id: find(notify, 1)?.text()? }),
+        Some((4, Value::Bytes(notify))) => {
+            Some(Event::Notify { conversation_id: find(notify, 1)?.text()? })
+        }
         _ => Some(Event::Other),
     }
 }
@@ -189,7 +194,10 @@ pub(super) fn write(id: u64, command: &Command<'_>, into: &mut Vec<u8>) {
         Command::Send { conversation_id, client_msg_id, text } => {
             // The type TEXT is 1.
             let text = text.text.as_str();
-            let body = field_length(conversation_id) + field_length(client_msg_id) + 2 + field_length(text);
+            let body = field_length(conversation_id)
+                + field_length(client_msg_id)
+                + 2
+                + field_length(text);
             write_head(id, 10, body, into);
             write_text(1, conversation_id, into);
             write_text(2, client_msg_id, into);
@@ -198,7 +206,11 @@ pub(super) fn write(id: u64, command: &Command<'_>, into: &mut Vec<u8>) {
         }
         Command::History { conversation_id, after_seq, limit } => {
             let limit = u64::from(*limit);
-            let body = field_length(conversation_id) + 1 + varint_length(*after_seq) + 1 + varint_length(limit);
+            let body = field_length(conversation_id)
+                + 1
+                + varint_length(*after_seq)
+                + 1
+                + varint_length(limit);
             write_head(id, 14, body, into);
             write_text(1, conversation_id, into);
             into.push(2 << 3);

@@ -52,8 +52,13 @@ fn both_forms_of_the_servers_envelopes_are_read() {
     let ack = wire::Ack { server_msg_id: 1 << 60, seq: 12, status: 1, created_at: 9 };
     check(7, Body::Ack(ack), &Event::Ack { id: 7, server_msg_id: 1 << 60, seq: 12 });
     let error = wire::Error::of(ErrorCode::Busy, "wait").retry_after(50);
-    let refused =
-        Event::Refused { id: 8, code: "BUSY".into(), message: "wait".into(), retryable: true, retry_after_ms: 50 };
+    let refused = Event::Refused {
+        id: 8,
+        code: "BUSY".into(),
+        message: "wait".into(),
+        retryable: true,
+        retry_after_ms: 50,
+    };
     check(8, Body::Error(error), &refused);
     let push = |event| Body::Push(wire::Push { event: Some(event) });
     check(0, push(push::Event::Message(message())), &Event::Message(expected(&text)));
@@ -81,7 +86,8 @@ fn both_forms_of_the_drivers_commands_are_the_schemas() {
         text: text.text.clone(),
         payload: Default::default(),
     };
-    let wire_history = wire::History { conversation_id: "g1".into(), after_seq: 70_000, limit: 100 };
+    let wire_history =
+        wire::History { conversation_id: "g1".into(), after_seq: 70_000, limit: 100 };
     let pairs = [
         (send, Body::Send(wire_send)),
         (history, Body::History(wire_history)),
@@ -93,7 +99,10 @@ fn both_forms_of_the_drivers_commands_are_the_schemas() {
             let (mut proto, mut line) = (Vec::new(), Vec::new());
             write(id, &command, &mut proto);
             json::write(id, &command, &mut line);
-            assert_eq!(decode(Format::Proto, &proto.into()).expect("well-formed"), std::slice::from_ref(&envelope));
+            assert_eq!(
+                decode(Format::Proto, &proto.into()).expect("well-formed"),
+                std::slice::from_ref(&envelope)
+            );
             assert_eq!(decode(Format::Json, &line.into()).expect("well-formed"), [envelope]);
         }
     }

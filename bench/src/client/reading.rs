@@ -62,7 +62,9 @@ impl Session {
                 frame::PING => self.pong(rest),
                 frame::CLOSE => {
                     let code = rest.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-                    return Err(Failure::new(format!("the server closed the connection with code {code}")));
+                    return Err(Failure::new(format!(
+                        "the server closed the connection with code {code}"
+                    )));
                 }
                 _ => {}
             }
@@ -95,7 +97,10 @@ impl Session {
                     Some(Pending::Send(sent)) if retryable && sent.attempt < MAX_ATTEMPTS => {
                         let due = now + retry_after_ms.max(RESEND_MS) * 1_000_000;
                         crowd.check.borrow_mut().resent(sent.id);
-                        crowd.resends.borrow_mut().push((due, Sent { attempt: sent.attempt + 1, ..sent }));
+                        crowd
+                            .resends
+                            .borrow_mut()
+                            .push((due, Sent { attempt: sent.attempt + 1, ..sent }));
                     }
                     Some(Pending::Send(sent)) => self.on_refused(&sent, &text),
                     // Whoever waits for the page sees that there is none.
@@ -104,7 +109,8 @@ impl Session {
                 }
             }
             Event::Page { id, items, more } => {
-                let page = items.iter().filter_map(|item| Some((item.seq, crowd.recognise(item)?.1)));
+                let page =
+                    items.iter().filter_map(|item| Some((item.seq, crowd.recognise(item)?.1)));
                 let page = Page { items: page.collect(), more };
                 let asked = self.pending.borrow_mut().take(id);
                 match asked {
@@ -114,10 +120,13 @@ impl Session {
                 }
             }
             Event::Notify { conversation_id } => {
-                let text = format!("session {} was told to pull {conversation_id} instead", self.number);
+                let text =
+                    format!("session {} was told to pull {conversation_id} instead", self.number);
                 crowd.check.borrow_mut().report(Promise::Delivered, text);
             }
-            Event::Goodbye { reason } => return Err(Failure::new(format!("the server said goodbye: {reason}"))),
+            Event::Goodbye { reason } => {
+                return Err(Failure::new(format!("the server said goodbye: {reason}")));
+            }
             Event::Other => {}
         }
         Ok(())
@@ -149,7 +158,10 @@ impl Session {
     }
 
     fn unexpected(&self, what: &str, id: u64) {
-        let text = format!("session {} got {what} for the command {id}, which waits for none", self.number);
+        let text = format!(
+            "session {} got {what} for the command {id}, which waits for none",
+            self.number
+        );
         self.crowd.check.borrow_mut().report(Promise::Ack, text);
     }
 }

@@ -127,7 +127,12 @@ impl Session {
     }
 
     /// Reads a page of history.
-    pub(crate) async fn history(self: &Rc<Self>, conversation: u32, after_seq: u64, limit: u32) -> Result<Page, Failure> {
+    pub(crate) async fn history(
+        self: &Rc<Self>,
+        conversation: u32,
+        after_seq: u64,
+        limit: u32,
+    ) -> Result<Page, Failure> {
         let (answer, answered) = oneshot::channel();
         let id = self.pending.borrow_mut().put(Pending::Page(answer));
         let conversation_id = &self.crowd.conversations[conversation as usize];

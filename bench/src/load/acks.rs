@@ -91,15 +91,21 @@ async fn measure(server: &ServerArgs, args: &AcksArgs) -> Result<Report, Failure
         let (found, wanted, met) = within(window.latencies.p99(), limit);
         report.goal("durable ack p99", found, format!("{wanted}, max(10 ms, 2 x raw)"), met);
         report.figure("durable ack", window.latencies.summary());
-        report.figure("acked", format!("{}/s", grouped((window.acked as f64 / window.seconds()) as u64)));
+        report.figure(
+            "acked",
+            format!("{}/s", grouped((window.acked as f64 / window.seconds()) as u64)),
+        );
     }
-    let raw = [("raw append+fdatasync, same rate", &raw_rate), ("raw, one record a time", &raw_single)];
+    let raw =
+        [("raw append+fdatasync, same rate", &raw_rate), ("raw, one record a time", &raw_single)];
     Ok(finish(report, fleet, cpu, &raw))
 }
 
 /// Each session sends to five conversations and is pushed what its four fellows send.
 fn plan(connections: u32) -> FleetPlan {
-    let circle = |first: u32| (0..MEMBERS).map(|step| (first + step * step) % connections).collect::<Vec<_>>();
+    let circle = |first: u32| {
+        (0..MEMBERS).map(|step| (first + step * step) % connections).collect::<Vec<_>>()
+    };
     let distinct = |members: &Vec<u32>| {
         let mut sorted = members.clone();
         sorted.sort_unstable();
@@ -109,7 +115,11 @@ fn plan(connections: u32) -> FleetPlan {
     // Squares spread the fellows; with few connections they may meet, and neighbours will do.
     let members = |first: u32| {
         let spread = circle(first);
-        if distinct(&spread) { spread } else { (0..MEMBERS).map(|step| (first + step) % connections).collect() }
+        if distinct(&spread) {
+            spread
+        } else {
+            (0..MEMBERS).map(|step| (first + step) % connections).collect()
+        }
     };
     FleetPlan {
         sessions: (0..connections).map(|user| (user, Format::Proto)).collect(),

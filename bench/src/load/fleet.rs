@@ -44,10 +44,12 @@ impl Fleet {
     pub(super) async fn start(args: &ServerArgs, plan: FleetPlan) -> Result<Self, Failure> {
         let server = Server::start(args)?;
         let fleet = Self::connect(&server, plan).await;
-        let explain = |failure| Failure::new(format!("{failure}; the server's output:\n{}", server.output()));
+        let explain =
+            |failure| Failure::new(format!("{failure}; the server's output:\n{}", server.output()));
         let (crowd, sessions, members) = fleet.map_err(explain)?;
         tokio::time::sleep(SETTLE).await;
-        let background = tokio::task::spawn_local(super::background::run(Rc::clone(&crowd), sessions.clone()));
+        let background =
+            tokio::task::spawn_local(super::background::run(Rc::clone(&crowd), sessions.clone()));
         Ok(Self { crowd, sessions, members, background, server })
     }
 
@@ -64,9 +66,12 @@ impl Fleet {
         }
         let crowd = CrowdPlan { users, conversations: members.clone(), texts: plan.texts };
         let crowd = Rc::new(Crowd::new(crowd));
+        let tokens = server.tokens()?;
         let mut sessions = Vec::with_capacity(plan.sessions.len());
-        for ((number, (user, format)), conversations) in (0u32..).zip(&plan.sessions).zip(conversations) {
-            let token = server.tokens.client(&names::user(*user), &names::device(number))?;
+        for ((number, (user, format)), conversations) in
+            (0u32..).zip(&plan.sessions).zip(conversations)
+        {
+            let token = tokens.client(&names::user(*user), &names::device(number))?;
             let door = Door { address: server.address, token, format: *format };
             sessions.push(Session::open(number, &door, conversations, &crowd).await?);
         }
@@ -122,7 +127,9 @@ impl Fleet {
     }
 
     fn check_sessions(&self) -> Result<(), Failure> {
-        let explain = |failure| Failure::new(format!("{failure}; the server's output:\n{}", self.server.output()));
+        let explain = |failure| {
+            Failure::new(format!("{failure}; the server's output:\n{}", self.server.output()))
+        };
         self.crowd.take_failure().map_err(explain)
     }
 
@@ -140,12 +147,14 @@ fn sessions_of(plan: &FleetPlan) -> Vec<Vec<u32>> {
     for (session, (user, _)) in (0u32..).zip(&plan.sessions) {
         of_user[*user as usize].push(session);
     }
-    let sessions = |users: &Vec<u32>| users.iter().flat_map(|user| of_user[*user as usize].iter().copied()).collect();
+    let sessions = |users: &Vec<u32>| {
+        users.iter().flat_map(|user| of_user[*user as usize].iter().copied()).collect()
+    };
     plan.conversations.iter().map(sessions).collect()
 }
 
 fn create_conversations(server: &Server, conversations: &[Vec<u32>]) -> Result<(), Failure> {
-    let token = server.tokens.admin()?;
+    let token = server.tokens()?.admin()?;
     let mut http = Http::connect(server.address)?;
     for (number, users) in (0u32..).zip(conversations) {
         let role = |index| if index == 0 { "OWNER" } else { "MEMBER" };
@@ -172,7 +181,8 @@ mod tests {
     #[test]
     fn a_conversation_has_all_sessions_of_its_users() {
         let sessions = [0, 1, 2, 1].map(|user| (user, Format::Proto)).to_vec();
-        let plan = FleetPlan { sessions, conversations: vec![vec![0, 1], vec![2]], texts: Vec::new() };
+        let plan =
+            FleetPlan { sessions, conversations: vec![vec![0, 1], vec![2]], texts: Vec::new() };
         assert_eq!(sessions_of(&plan), [vec![0, 1, 3], vec![2]]);
     }
 }

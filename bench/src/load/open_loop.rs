@@ -24,8 +24,11 @@ pub(super) async fn run(
     total: u64,
     mut send: impl FnMut(u64, u64) -> usize,
 ) -> Result<(), Failure> {
-    let due_at = |message: u64| begin_ns + (u128::from(message) * 1_000_000_000 / u128::from(rate.max(1))) as u64;
-    let metronome = Metronome::start(SHORTEST_TICK.max(Duration::from_secs(1) / rate.max(1) as u32))?;
+    let due_at = |message: u64| {
+        begin_ns + (u128::from(message) * 1_000_000_000 / u128::from(rate.max(1))) as u64
+    };
+    let metronome =
+        Metronome::start(SHORTEST_TICK.max(Duration::from_secs(1) / rate.max(1) as u32))?;
     let mut touched = Vec::new();
     let mut next = 0;
     while next < total {

@@ -66,7 +66,11 @@ pub(crate) fn run(server: &ServerArgs, args: &ReplayArgs) -> Result<Report, Fail
     super::run(measure(server, args, texts))
 }
 
-async fn measure(server: &ServerArgs, args: &ReplayArgs, texts: Vec<Text>) -> Result<Report, Failure> {
+async fn measure(
+    server: &ServerArgs,
+    args: &ReplayArgs,
+    texts: Vec<Text>,
+) -> Result<Report, Failure> {
     let folder = server.folder()?;
     let mut file = RawFile::create(folder.path())?;
     let raw = file.closed_loop(1, std::time::Duration::from_secs(2))?;
@@ -102,7 +106,14 @@ async fn measure(server: &ServerArgs, args: &ReplayArgs, texts: Vec<Text>) -> Re
         args.seed
     );
     let mut report = Report::new(title);
-    report.figure("texts", format!("{} in Chinese, {} in English", grouped(chinese as u64), grouped((used - chinese) as u64)));
+    report.figure(
+        "texts",
+        format!(
+            "{} in Chinese, {} in English",
+            grouped(chinese as u64),
+            grouped((used - chinese) as u64)
+        ),
+    );
     report.figure("durable ack", crowd.window.borrow().latencies.summary());
     report.figure("read back from history", format!("{} messages", grouped(read)));
     Ok(finish(report, fleet, cpu, &[("raw append+fdatasync, one record", &raw)]))
@@ -119,7 +130,9 @@ async fn read_all(fleet: &Fleet) -> Result<u64, Failure> {
             let page = read_page(session, conversation, after).await?;
             for (seq, print) in &page.items {
                 if *seq != after + 1 {
-                    return Err(Failure::new(format!("the history of g{conversation} has seq {seq} after {after}")));
+                    return Err(Failure::new(format!(
+                        "the history of g{conversation} has seq {seq} after {after}"
+                    )));
                 }
                 fleet.crowd.check.borrow_mut().read(conversation, *seq, *print);
                 after = *seq;
@@ -128,13 +141,19 @@ async fn read_all(fleet: &Fleet) -> Result<u64, Failure> {
             more = page.more && !page.items.is_empty();
         }
         if after != last {
-            return Err(Failure::new(format!("the history of g{conversation} ends at seq {after} instead of {last}")));
+            return Err(Failure::new(format!(
+                "the history of g{conversation} ends at seq {after} instead of {last}"
+            )));
         }
     }
     Ok(read)
 }
 
-async fn read_page(session: &Rc<Session>, conversation: u32, after: u64) -> Result<crate::client::Page, Failure> {
+async fn read_page(
+    session: &Rc<Session>,
+    conversation: u32,
+    after: u64,
+) -> Result<crate::client::Page, Failure> {
     let mut attempt = 1;
     loop {
         match session.history(conversation, after, PAGE).await {
@@ -155,7 +174,8 @@ fn plan(args: &ReplayArgs, texts: Vec<Text>) -> FleetPlan {
     };
     let conversations = (1..=args.conversations).map(&mut members).collect();
     let second = (0..args.users).filter(|user| user.is_multiple_of(SECOND_DEVICE_ONE_IN));
-    let format = |(session, user)| (user, if session % 2 == 0 { Format::Proto } else { Format::Json });
+    let format =
+        |(session, user)| (user, if session % 2 == 0 { Format::Proto } else { Format::Json });
     let sessions = (0u32..).zip((0..args.users).chain(second)).map(format).collect();
     FleetPlan { sessions, conversations, texts }
 }

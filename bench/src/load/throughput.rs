@@ -94,12 +94,18 @@ async fn measure(server: &ServerArgs, args: &ThroughputArgs) -> Result<Report, F
         let rate = window.acked as f64 / window.seconds();
         let wanted = format!(">= {}/s", grouped(WANTED as u64));
         report.goal("durable acks", format!("{}/s", grouped(rate as u64)), wanted, rate >= WANTED);
-        report.figure("pushes", format!("{}/s", grouped((window.pushed as f64 / window.seconds()) as u64)));
+        report.figure(
+            "pushes",
+            format!("{}/s", grouped((window.pushed as f64 / window.seconds()) as u64)),
+        );
         report.figure("durable ack", window.latencies.summary());
     }
     let (found, wanted, met) = within(lag, LAG_WANTED);
     report.goal("index lag at the end", found, wanted, met);
-    let raw = [("raw append+fdatasync, one record", &raw_single), ("raw, a group as large as in flight", &raw_group)];
+    let raw = [
+        ("raw append+fdatasync, one record", &raw_single),
+        ("raw, a group as large as in flight", &raw_group),
+    ];
     Ok(finish(report, fleet, cpu, &raw))
 }
 
@@ -120,7 +126,9 @@ async fn index_lag(fleet: &Fleet) -> Result<Duration, Failure> {
                 }
             }
             if !found && asked.elapsed() > LAG_LIMIT {
-                let text = format!("the history of g{conversation} has no seq {last} {LAG_LIMIT:?} after its ack");
+                let text = format!(
+                    "the history of g{conversation} has no seq {last} {LAG_LIMIT:?} after its ack"
+                );
                 return Err(Failure::new(text));
             }
             if !found {
@@ -134,7 +142,12 @@ async fn index_lag(fleet: &Fleet) -> Result<Duration, Failure> {
 
 fn plan(args: &ThroughputArgs) -> FleetPlan {
     let mut random = StdRng::seed_from_u64(5);
-    let mut members = |_| sample(&mut random, args.connections as usize, MEMBERS).iter().map(|user| user as u32).collect();
+    let mut members = |_| {
+        sample(&mut random, args.connections as usize, MEMBERS)
+            .iter()
+            .map(|user| user as u32)
+            .collect()
+    };
     FleetPlan {
         sessions: (0..args.connections).map(|user| (user, Format::Proto)).collect(),
         conversations: (0..args.conversations).map(&mut members).collect(),

@@ -57,6 +57,11 @@ pub(super) async fn unknown_route() -> Refusal {
         .with_status(StatusCode::NOT_FOUND)
 }
 
+pub(super) async fn wrong_method() -> Refusal {
+    Refusal::of(ErrorCode::Invalid, "this route takes other methods; /v1/openapi.json lists them")
+        .with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())

@@ -66,7 +66,7 @@ impl Shared {
         bytes: usize,
         record: impl FnOnce(Ticket) -> Record,
     ) -> Result<Body, Refusal> {
-        let credit = self.injector.credit(worker, bytes)?;
+        let credit = self.injector.credit(worker, port, bytes)?;
         let (sender, answer) = oneshot::channel();
         let ticket = Ticket::new(0, Arc::new(Caller(Mutex::new(Some(sender)))), Some(credit));
         self.injector.send(worker, port, vec![record(ticket.clone())]);

@@ -120,5 +120,6 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .layer(axum::middleware::from_fn_with_state(Arc::clone(shared), api::authenticate))
         .route("/v1/openapi.json", axum::routing::get(api::document))
         .layer(axum::extract::DefaultBodyLimit::max(api::MAX_BODY_BYTES))
+        .method_not_allowed_fallback(api::wrong_method)
         .with_state(Arc::clone(shared))
 }

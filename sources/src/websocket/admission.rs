@@ -116,7 +116,7 @@ impl Admission {
                 break Admitted::Full;
             }
             let worker = desk.injector.worker_of(intent.key(&desk.peer.session));
-            match desk.injector.credit(worker, first.bytes) {
+            match desk.injector.credit(worker, intent.port(), first.bytes) {
                 Ok(credit) => {
                     self.blocked_since = None;
                     self.enter_first(desk, worker, credit, &mut batches);

@@ -47,12 +47,12 @@ pub trait Injector: Send + Sync {
     /// The worker of the conversation stage that owns a conversation.
     fn worker_of(&self, conversation_id: &str) -> usize;
 
-    /// Takes credit for one command of so many bytes on a conversation's worker.
+    /// Takes credit for one command of so many bytes that will go to `port`, on a conversation's worker.
     ///
     /// # Errors
-    /// BUSY when the worker has no credit left, STORAGE_FULL when the log cannot take it,
-    /// SHUTTING_DOWN while the service stops.
-    fn credit(&self, worker: usize, bytes: usize) -> Result<Box<dyn Credit>, Error>;
+    /// BUSY when the worker has no credit left, STORAGE_FULL when the log cannot take what would be
+    /// written (reads go on), SHUTTING_DOWN while the service stops.
+    fn credit(&self, worker: usize, port: usize, bytes: usize) -> Result<Box<dyn Credit>, Error>;
 
     /// Resolves when credit may be had again, or after a short while; the caller tries again.
     fn credit_returned(

@@ -35,15 +35,15 @@ impl Credits {
         })
     }
 
-    /// Takes credit for one command.
-    pub fn take(self: &Arc<Self>, bytes: usize) -> Result<Box<dyn Credit>, Error> {
+    /// Takes credit for one command; one that `writes` meets the log's gate first.
+    pub fn take(self: &Arc<Self>, bytes: usize, writes: bool) -> Result<Box<dyn Credit>, Error> {
         if self.closing.load(Ordering::Acquire) {
             return Err(Error::of(
                 ErrorCode::ShuttingDown,
                 "this node is stopping; reconnect and send again",
             ));
         }
-        if self.gate.as_ref().is_some_and(Gate::is_closed) {
+        if writes && self.gate.as_ref().is_some_and(Gate::is_closed) {
             return Err(Gate::error());
         }
         let credit = Taken { credits: Arc::clone(self), bytes };
@@ -106,14 +106,17 @@ mod tests {
     fn credit_is_bounded_and_comes_back() {
         let credits = Credits::new(None);
         let taken: Vec<_> =
-            (0..MAX_RECORDS).map(|_| credits.take(10).expect("within the limit")).collect();
-        assert_eq!(credits.take(10).map(|_| ()).map_err(|e| e.code()), Err(ErrorCode::Busy));
+            (0..MAX_RECORDS).map(|_| credits.take(10, true).expect("within the limit")).collect();
+        assert_eq!(credits.take(10, true).map(|_| ()).map_err(|e| e.code()), Err(ErrorCode::Busy));
         drop(taken);
         assert_eq!(credits.under_way(), 0);
-        let big = credits.take(MAX_BYTES).expect("alone, anything goes");
-        assert!(credits.take(1).is_err());
+        let big = credits.take(MAX_BYTES, true).expect("alone, anything goes");
+        assert!(credits.take(1, true).is_err());
         drop(big);
         credits.close();
-        assert_eq!(credits.take(1).map(|_| ()).map_err(|e| e.code()), Err(ErrorCode::ShuttingDown));
+        assert_eq!(
+            credits.take(1, true).map(|_| ()).map_err(|e| e.code()),
+            Err(ErrorCode::ShuttingDown)
+        );
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct NodeInjector {
     workers: usize,
     /// For each output port: the stages that take it, and as which entry.
     routes: Vec<Vec<(Stage, usize, Lane)>>,
+    /// For each output port: whether its records end in the log.
+    writes: Vec<bool>,
     lanes: Vec<Arc<Lanes>>,
     credits: Vec<Arc<Credits>>,
 }
@@ -35,7 +37,12 @@ impl NodeInjector {
                 routes[port].push((stage, entry, lane_of(plan, node, port)));
             }
         }
+        let is_written = |types: &[RecordType]| {
+            types.iter().any(|t| matches!(t, RecordType::Submission | RecordType::Command))
+        };
+        let writes = plan.nodes[node].outputs().iter().map(|port| is_written(port.types)).collect();
         Self {
+            writes,
             partitions: plan.service.partitions,
             workers: plan.service.workers,
             routes,
@@ -86,8 +93,8 @@ impl Injector for NodeInjector {
         id::partition_of(conversation_id, self.partitions) as usize % self.workers
     }
 
-    fn credit(&self, worker: usize, bytes: usize) -> Result<Box<dyn Credit>, Error> {
-        self.credits[worker].take(bytes)
+    fn credit(&self, worker: usize, port: usize, bytes: usize) -> Result<Box<dyn Credit>, Error> {
+        self.credits[worker].take(bytes, self.writes[port])
     }
 
     fn credit_returned(&self, worker: usize) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

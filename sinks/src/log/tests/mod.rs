@@ -48,7 +48,12 @@ impl Injector for Sent {
         0
     }
 
-    fn credit(&self, _worker: usize, _bytes: usize) -> Result<Box<dyn Credit>, Error> {
+    fn credit(
+        &self,
+        _worker: usize,
+        _port: usize,
+        _bytes: usize,
+    ) -> Result<Box<dyn Credit>, Error> {
         unreachable!("sinks take no credit")
     }
 

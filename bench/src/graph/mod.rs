@@ -1,0 +1,101 @@
+//! `bench graph`: the dataflow alone, without sockets and without a disk.
+
+mod gateway;
+mod launch;
+mod load;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::histogram::show;
+use crate::machine::{self, Threads};
+use crate::report::{Report, grouped};
+use gateway::Gateway;
+use launch::Graph;
+use load::{Load, Size};
+
+const WANTED: f64 = 1_500_000.0;
+const P99_WANTED: Duration = Duration::from_micros(100);
+
+/// The dataflow alone: saturation, and latency at a modest rate
+///
+/// Runs the topology in this process with one worker. Only two kinds are replaced: `websocket` by a
+/// source that sends messages made beforehand and counts what comes back, and `log` by itself on files
+/// in memory. Figures: >= 1,500,000 messages/s, and p99 < 100 us at 10,000/s.
+///
+///   bench graph
+///   bench graph --conversations 100000 --members 3 --rounds 9
+#[derive(clap::Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct GraphArgs {
+    /// Conversations
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    conversations: u32,
+    /// Members of each, all online
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..))]
+    members: u32,
+    /// Messages in one round; they are made before the clock runs
+    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1..))]
+    messages: u32,
+    /// Rounds at full speed; the middle one counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Messages a second of the open loop
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+    /// Length of the open loop
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+}
+
+impl Default for GraphArgs {
+    fn default() -> Self {
+        Self { conversations: 10_000, members: 10, messages: 300_000, rounds: 5, rate: 10_000, seconds: 10 }
+    }
+}
+
+pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
+    let gateway = Arc::new(Gateway::default());
+    let graph = Graph::launch(config, &gateway)?;
+    let size = Size { conversations: args.conversations, members: args.members };
+    let mut load = Load::new(Arc::clone(&gateway), size)?;
+    load.populate()?;
+    // Once each member in each conversation, so that every device is known.
+    load.saturate(args.conversations * args.members)?;
+
+    let mut rates = Vec::new();
+    let mut threads = Threads::default();
+    for _ in 0..args.rounds {
+        let round = load.saturate(args.messages)?;
+        rates.push(f64::from(args.messages) / round.elapsed.as_secs_f64());
+        threads.add(&round.threads, round.elapsed);
+    }
+    rates.sort_by(f64::total_cmp);
+    let latencies = load.open_loop(args.rate, Duration::from_secs(args.seconds))?;
+    let broken = load.verify();
+    graph.stop();
+
+    let title = format!(
+        "graph: {} conversations of {} members, all online, 256 B, one worker",
+        grouped(args.conversations.into()),
+        args.members
+    );
+    let mut report = Report::new(title);
+    let middle = rates[rates.len() / 2];
+    let wanted = format!(">= {}/s", grouped(WANTED as u64));
+    report.goal("messages at full speed", format!("{}/s", grouped(middle as u64)), wanted, middle >= WANTED);
+    let spread = format!("{} to {}/s", grouped(rates[0] as u64), grouped(rates[rates.len() - 1] as u64));
+    report.figure("  slowest and fastest round", spread);
+    let p99 = latencies.p99();
+    let what = format!("p99 at {}/s", grouped(args.rate));
+    report.goal(&what, show(p99), format!("< {}", show(P99_WANTED)), p99 < P99_WANTED);
+    report.figure("  latency", latencies.summary());
+    report.figure("promises", load.summary());
+    report.broken = broken;
+    report.note("an ack means", "the record is in a file in memory: there is no disk in this figure");
+    report.note("CPU at full speed, in cores", threads.to_string());
+    report.note("machine", machine::load());
+    Ok(report)
+}
