@@ -79,16 +79,21 @@ impl Threads {
 
     /// Adds what was used in a stretch of time.
     pub(crate) fn add(&mut self, used: &Self, elapsed: Duration) {
-        used.ticks.iter().for_each(|(name, ticks)| *self.ticks.entry(name.clone()).or_default() += ticks);
+        used.ticks
+            .iter()
+            .for_each(|(name, ticks)| *self.ticks.entry(name.clone()).or_default() += ticks);
         self.elapsed += elapsed;
     }
 }
 
 impl std::fmt::Display for Threads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let cores = |ticks: u64| ticks as f64 / TICKS_PER_SECOND / self.elapsed.as_secs_f64().max(f64::EPSILON);
+        let cores = |ticks: u64| {
+            ticks as f64 / TICKS_PER_SECOND / self.elapsed.as_secs_f64().max(f64::EPSILON)
+        };
         let used = self.ticks.iter().filter(|(_, ticks)| cores(**ticks) >= 0.01);
-        let texts: Vec<_> = used.map(|(name, ticks)| format!("{name} {:.2}", cores(*ticks))).collect();
+        let texts: Vec<_> =
+            used.map(|(name, ticks)| format!("{name} {:.2}", cores(*ticks))).collect();
         f.write_str(&texts.join(", "))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p imflow-topology` writes the expected output anew.
 
+#![allow(clippy::unwrap_used, reason = "a failure is a verdict here")]
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The runtime's promises, with kinds made for the test: order, feedback, deadlines, tracking, stopping.
 
+#![allow(clippy::unwrap_used, reason = "a failure is a verdict here")]
+
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 

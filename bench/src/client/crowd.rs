@@ -34,6 +34,7 @@ pub(crate) struct Crowd {
     pub(crate) window: RefCell<Window>,
     /// Until when each ack is followed by the next send: a closed loop.
     pub(crate) send_on_ack_until_ns: Cell<u64>,
+    messages: Cell<u64>,
     /// Sends without a reply.
     pub(super) in_flight: Cell<u64>,
     pub(super) last_ack_ns: Cell<u64>,
@@ -90,6 +91,7 @@ impl Crowd {
             users: plan.users,
             window: RefCell::default(),
             send_on_ack_until_ns: Cell::new(0),
+            messages: Cell::new(0),
             in_flight: Cell::new(0),
             last_ack_ns: Cell::new(0),
             resends: RefCell::default(),
@@ -101,6 +103,13 @@ impl Crowd {
     /// Nanoseconds since the crowd came together.
     pub(crate) fn now_ns(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
+    }
+
+    /// Counts the messages of all sessions.
+    pub(super) fn next_message(&self) -> u64 {
+        let number = self.messages.get();
+        self.messages.set(number + 1);
+        number
     }
 
     pub(crate) fn in_flight(&self) -> u64 {

@@ -19,6 +19,8 @@ pub(super) struct Sent {
     pub(super) attempt: u8,
     /// The same message, sent once more on purpose.
     pub(super) repeat: bool,
+    /// It is to be sent once more when its ack has come.
+    pub(super) repeat_after_ack: bool,
 }
 
 /// What a reply is for.
@@ -73,6 +75,7 @@ mod tests {
             intended_ns: 0,
             attempt: 0,
             repeat: false,
+            repeat_after_ack: false,
         })
     }
 

@@ -142,8 +142,8 @@ impl Session {
         }
         crowd.last_ack_ns.set(now);
         crowd.window.borrow_mut().count_ack(sent.intended_ns, now);
-        if Self::repeats_after_ack(&sent) {
-            self.put(Sent { repeat: true, attempt: 0, ..sent });
+        if sent.repeat_after_ack {
+            self.put(Sent { repeat: true, repeat_after_ack: false, attempt: 0, ..sent });
         }
         if now < crowd.send_on_ack_until_ns.get() {
             self.send_next(now);

@@ -19,7 +19,7 @@ use crate::failure::{Context as _, Failure};
 use crate::names::{self, MessageId};
 
 /// Of so many messages, one is repeated at once and one after its ack.
-const REPEAT_ONE_IN: u32 = 100;
+const REPEAT_ONE_IN: u64 = 100;
 
 pub(crate) struct Session {
     pub(crate) number: u32,
@@ -86,16 +86,20 @@ impl Session {
         let local = self.next_local.get();
         self.next_local.set(local + 1);
         let id = MessageId { session: self.number, local };
-        let sent = Sent { id, conversation, text, intended_ns, attempt: 0, repeat: false };
+        let turn = self.crowd.next_message() % REPEAT_ONE_IN;
+        let sent = Sent {
+            id,
+            conversation,
+            text,
+            intended_ns,
+            attempt: 0,
+            repeat: false,
+            repeat_after_ack: turn == 0,
+        };
         self.put(sent);
-        if local % REPEAT_ONE_IN == REPEAT_ONE_IN / 2 {
+        if turn == REPEAT_ONE_IN / 2 {
             self.put(Sent { repeat: true, ..sent });
         }
-    }
-
-    /// Whether a message is to be repeated after its ack.
-    pub(super) fn repeats_after_ack(sent: &Sent) -> bool {
-        !sent.repeat && sent.id.local.is_multiple_of(REPEAT_ONE_IN)
     }
 
     pub(super) fn put(&self, sent: Sent) {

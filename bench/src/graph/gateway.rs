@@ -47,7 +47,8 @@ impl Gateway {
 
     pub(super) fn injector(&self) -> Result<Arc<dyn Injector>, Failure> {
         let injector = self.injector.get().map(Arc::clone);
-        injector.ok_or_else(|| Failure::new("the topology has no source of kind `websocket` to feed"))
+        injector
+            .ok_or_else(|| Failure::new("the topology has no source of kind `websocket` to feed"))
     }
 
     /// This thread answers from now on.

@@ -27,17 +27,22 @@ impl Graph {
     pub(super) fn launch(config: &Path, gateway: &Arc<Gateway>) -> Result<Self, Failure> {
         let data = tempfile::tempdir().context(|| "making a folder for the service".to_owned())?;
         let plan = plan(config, data.path(), gateway)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.context(|| "starting the I/O thread".to_owned())?;
         let roles = Roles::default();
         for listener in &plan.listeners {
             // Offered but never bound: the control API wants one to put its routes on.
             let listener_role = HttpListener::role(&listener.name);
-            roles.offer(&listener_role, HttpListener::new(&listener.name, listener.address.to_string()));
+            roles.offer(
+                &listener_role,
+                HttpListener::new(&listener.name, listener.address.to_string()),
+            );
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entered = runtime.enter();
-        let running = imflow_topology::start(plan, &roles, &clock).context(|| "starting the graph".to_owned())?;
+        let running = imflow_topology::start(plan, &roles, &clock)
+            .context(|| "starting the graph".to_owned())?;
         drop(entered);
         Ok(Self { running, runtime, _data: data })
     }
@@ -51,7 +56,8 @@ impl Graph {
 
 fn plan(config: &Path, data: &Path, gateway: &Arc<Gateway>) -> Result<Plan, Failure> {
     let text = std::fs::read_to_string(config);
-    let text = text.context(|| format!("reading {}; name a topology with --config FILE", config.display()))?;
+    let text = text
+        .context(|| format!("reading {}; name a topology with --config FILE", config.display()))?;
     let overrides = [
         "service.workers=1".to_owned(),
         format!("service.data={:?}", data.display().to_string()),
@@ -59,17 +65,23 @@ fn plan(config: &Path, data: &Path, gateway: &Arc<Gateway>) -> Result<Plan, Fail
         "sources.facts.conversations={}".to_owned(),
     ];
     let path = config.display().to_string();
-    compile(&path, &text, &overrides, &registry(gateway)?)
-        .map_err(|mistakes| Failure::new(format!("the topology has mistakes:\n{}", mistakes.render(false))))
+    compile(&path, &text, &overrides, &registry(gateway)?).map_err(|mistakes| {
+        Failure::new(format!("the topology has mistakes:\n{}", mistakes.render(false)))
+    })
 }
 
 fn registry(gateway: &Arc<Gateway>) -> Result<Registry, Failure> {
-    let kinds = imflow_sources::kinds().into_iter().chain(imflow_operators::kinds()).chain(imflow_sinks::kinds());
+    let kinds = imflow_sources::kinds()
+        .into_iter()
+        .chain(imflow_operators::kinds())
+        .chain(imflow_sinks::kinds());
     let mut registry = Registry::new(kinds, |record, source| {
-        imflow_operators::check_predicate(record, source).map_err(|error| (error.offset, error.message))
+        imflow_operators::check_predicate(record, source)
+            .map_err(|error| (error.offset, error.message))
     });
     let websocket = registry.find(Family::Source, "websocket").map(|kind| kind.description);
-    let websocket = websocket.ok_or_else(|| Failure::new("this build has no source of kind `websocket`"))?;
+    let websocket =
+        websocket.ok_or_else(|| Failure::new("this build has no source of kind `websocket`"))?;
     registry.replace(gateway.kind(websocket));
     registry.replace(imflow_sinks::log::simulated_log());
     Ok(registry)

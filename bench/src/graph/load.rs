@@ -4,22 +4,20 @@
 //! graph's own ingest.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use imflow_kind::{Applied, Injector};
-use imflow_proto::record::{Command, Scopes, Session, SessionEvent, Submission, Wish};
-use imflow_proto::wire::envelope::Body;
-use imflow_proto::wire::{self, ConversationType, MessageType, Role};
+use imflow_proto::record::Submission;
 use imflow_proto::{Record, Requester, Ticket};
 
+use super::cast::{Cast, Made};
 use super::gateway::{Gateway, Timing};
+use super::replies::{self, Replies};
 use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::machine::Threads;
-use crate::names::{self, MessageId};
 use crate::report::grouped;
-use crate::text::{self, Text};
 
 /// Output ports of the kind `websocket`.
 const MESSAGES: usize = 0;
@@ -29,45 +27,8 @@ const SESSIONS: usize = 2;
 const WORKER: usize = 0;
 /// Records that enter together, as from connections that were read in one go.
 const BATCH: usize = 128;
-const TEXT_BYTES: usize = 256;
-/// Each user is in so many conversations.
-const CONVERSATIONS_PER_USER: u32 = 5;
 /// A graph that gives no answer for so long has lost one.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(Clone, Copy)]
-pub(super) struct Size {
-    pub(super) conversations: u32,
-    pub(super) members: u32,
-}
-
-/// What the replies add up to.
-#[derive(Default)]
-struct Replies {
-    acked: AtomicU64,
-    seqs: AtomicU64,
-    done: AtomicU64,
-    refused: AtomicU64,
-    first_error: std::sync::OnceLock<String>,
-}
-
-impl Requester for Replies {
-    fn answer(&self, _id: u64, body: Body) {
-        match body {
-            Body::Ack(ack) => {
-                self.acked.fetch_add(1, Ordering::Relaxed);
-                self.seqs.fetch_add(ack.seq, Ordering::Relaxed);
-            }
-            Body::Error(error) => {
-                self.first_error.get_or_init(|| format!("{}: {}", error.code().as_str_name(), error.message));
-                self.refused.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {
-                self.done.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-}
 
 /// One round at full speed.
 pub(super) struct Round {
@@ -79,79 +40,34 @@ pub(super) struct Load {
     gateway: Arc<Gateway>,
     injector: Arc<dyn Injector>,
     replies: Arc<Replies>,
-    size: Size,
-    sessions: Vec<Arc<Session>>,
-    /// The last local seq of each user.
-    locals: Vec<u32>,
-    texts: Vec<Text>,
-    base_ms: u64,
-    sent: u64,
+    cast: Cast,
 }
 
-/// A message that waits for its turn: who sends it, and what.
-type Made = (Arc<Session>, wire::Send);
-
 impl Load {
-    pub(super) fn new(gateway: Arc<Gateway>, size: Size) -> Result<Self, Failure> {
-        let users = (size.conversations * size.members).div_ceil(CONVERSATIONS_PER_USER).max(size.members);
-        let scopes = Scopes { send: true, read: true, create: true, admin: false };
-        let session = |user: u32| Session {
-            number: u64::from(user) + 1,
-            user_id: names::user(user).into(),
-            device_id: names::device(user).into(),
-            scopes,
-        };
-        Ok(Self {
-            injector: gateway.injector()?,
-            gateway,
-            replies: Arc::default(),
-            size,
-            sessions: (0..users).map(|user| Arc::new(session(user))).collect(),
-            locals: vec![0; users as usize],
-            texts: text::plain(TEXT_BYTES),
-            base_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64),
-            sent: 0,
-        })
+    pub(super) fn new(gateway: Arc<Gateway>, cast: Cast) -> Result<Self, Failure> {
+        let injector = gateway.injector()?;
+        Ok(Self { gateway, injector, replies: Arc::default(), cast })
     }
 
     /// Brings everybody online and creates the conversations.
     pub(super) fn populate(&mut self) -> Result<(), Failure> {
         self.gateway.answer_here();
-        let online = |session: &Arc<Session>| {
-            let session = Arc::clone(session);
-            Record::SessionEvent(Arc::new(SessionEvent { session, online: true, at: self.base_ms as i64 }))
-        };
         let applied: Applied = Arc::new(());
         let processed = Arc::downgrade(&applied);
-        self.injector.send_and_track(WORKER, SESSIONS, self.sessions.iter().map(online).collect(), applied);
-        for conversation in 0..self.size.conversations {
-            let record = self.creation(conversation)?;
+        self.injector.send_and_track(WORKER, SESSIONS, self.cast.arrivals(), applied);
+        for conversation in 0..self.cast.size.conversations {
+            let ticket = self.ticket(0, COMMANDS, 256)?;
+            let record = self.cast.creation(conversation, ticket);
             self.injector.send(WORKER, COMMANDS, vec![record]);
         }
-        let wanted = u64::from(self.size.conversations);
-        self.answer_until("conversations to be created", |load| load.replies.done.load(Ordering::Relaxed) == wanted)?;
+        let wanted = u64::from(self.cast.size.conversations);
+        self.answer_until("conversations to be created", |load| load.replies.done() == wanted)?;
         self.answer_until("everybody to be online", |_| processed.strong_count() == 0)
-    }
-
-    fn creation(&self, conversation: u32) -> Result<Record, Failure> {
-        let member = |place| wire::MemberInfo {
-            user_id: self.sessions[self.user(conversation, place)].user_id.to_string(),
-            role: Role::Member.into(),
-        };
-        let members = (0..self.size.members).map(member).collect();
-        let admin = Scopes { admin: true, ..Scopes::default() };
-        let session = Session { number: 0, user_id: "admin".into(), device_id: "bench".into(), scopes: admin };
-        Ok(Record::Command(Arc::new(Command {
-            ticket: self.ticket(0, COMMANDS, 256)?,
-            session: Arc::new(session),
-            conversation_id: names::conversation(conversation),
-            wish: Wish::Create { kind: ConversationType::Group, name: String::new(), members },
-        })))
     }
 
     /// Sends so many messages as fast as credit allows, until all are answered.
     pub(super) fn saturate(&mut self, messages: u32) -> Result<Round, Failure> {
-        let made: Vec<Made> = (0..messages).map(|_| self.make()).collect();
+        let made: Vec<Made> = (0..messages).map(|_| self.cast.make()).collect();
         let goal = self.answered() + u64::from(messages);
         let before = Threads::now();
         let begin = Instant::now();
@@ -160,7 +76,11 @@ impl Load {
             let ticket = self.ticket(0, MESSAGES, send.text.len())?;
             batch.push(Record::Submission(Arc::new(Submission { ticket, session, send })));
             if batch.len() == BATCH {
-                self.injector.send(WORKER, MESSAGES, std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+                self.injector.send(
+                    WORKER,
+                    MESSAGES,
+                    std::mem::replace(&mut batch, Vec::with_capacity(BATCH)),
+                );
                 self.answer();
             }
         }
@@ -179,7 +99,7 @@ impl Load {
         let slack = rustix::thread::set_current_timer_slack(Some(shortest));
         slack.map_err(|error| Failure::new(format!("setting the timer slack: {error}")))?;
         let total = rate * length.as_secs();
-        let made: Vec<Made> = (0..total).map(|_| self.make()).collect();
+        let made: Vec<Made> = (0..total).map(|_| self.cast.make()).collect();
         let goal = self.answered() + total;
         let every_ns = 1_000_000_000 / rate;
         let begin = Instant::now() + Duration::from_millis(10);
@@ -203,15 +123,14 @@ impl Load {
     /// Broken promises: refusals, gaps or repeats in the seqs, lost or doubled deliveries.
     pub(super) fn verify(&self) -> Vec<String> {
         let mut broken = Vec::new();
-        if let Some(error) = self.replies.first_error.get() {
-            let count = grouped(self.replies.refused.load(Ordering::Relaxed));
-            broken.push(format!("refused: {count} messages, the first with {error}"));
-        }
-        let (found, expected) = (self.replies.seqs.load(Ordering::Relaxed), self.expected_seqs());
+        broken.extend(self.replies.refusals());
+        let (found, expected) = (self.replies.seqs(), self.cast.expected_seqs());
         if found != expected {
-            broken.push(format!("gaps: the seqs of all acks add up to {found} instead of {expected}"));
+            broken.push(format!(
+                "gaps: the seqs of all acks add up to {found} instead of {expected}"
+            ));
         }
-        let (found, expected) = (self.recipients(), self.expected_recipients());
+        let (found, expected) = (self.recipients(), self.cast.expected_recipients());
         if found != expected {
             broken.push(format!("lost or duplicated: {found} receivers instead of {expected}"));
         }
@@ -220,18 +139,7 @@ impl Load {
 
     pub(super) fn summary(&self) -> String {
         let (messages, receivers) = (grouped(self.answered()), grouped(self.recipients()));
-        format!("{messages} messages answered, {receivers} receivers, {} refused", self.replies.refused.load(Ordering::Relaxed))
-    }
-
-    /// Messages go round the conversations, so their numbers differ by at most one.
-    fn expected_seqs(&self) -> u64 {
-        let (each, more) = (self.sent / u64::from(self.size.conversations), self.sent % u64::from(self.size.conversations));
-        let sum = |messages: u64| messages * (messages + 1) / 2;
-        more * sum(each + 1) + (u64::from(self.size.conversations) - more) * sum(each)
-    }
-
-    fn expected_recipients(&self) -> u64 {
-        self.sent * u64::from(self.size.members - 1)
+        format!("{messages} messages answered, {receivers} receivers")
     }
 
     fn recipients(&self) -> u64 {
@@ -239,31 +147,7 @@ impl Load {
     }
 
     fn answered(&self) -> u64 {
-        self.replies.acked.load(Ordering::Relaxed) + self.replies.refused.load(Ordering::Relaxed)
-    }
-
-    fn user(&self, conversation: u32, place: u32) -> usize {
-        (conversation as usize * self.size.members as usize + place as usize) % self.sessions.len()
-    }
-
-    fn make(&mut self) -> Made {
-        let conversations = u64::from(self.size.conversations);
-        let conversation = (self.sent % conversations) as u32;
-        let place = (self.sent / conversations % u64::from(self.size.members)) as u32;
-        let user = self.user(conversation, place);
-        self.sent += 1;
-        self.locals[user] += 1;
-        let mut client_msg_id = String::with_capacity(48);
-        let id = MessageId { session: user as u32, local: self.locals[user] };
-        names::write_client_msg_id(&mut client_msg_id, user as u32, id, self.base_ms);
-        let send = wire::Send {
-            conversation_id: names::conversation(conversation),
-            client_msg_id,
-            r#type: MessageType::Text.into(),
-            text: self.texts[self.sent as usize % self.texts.len()].text.clone(),
-            payload: Default::default(),
-        };
-        (Arc::clone(&self.sessions[user]), send)
+        self.replies.answered()
     }
 
     /// Takes credit, answering what comes back while there is none.
@@ -271,17 +155,23 @@ impl Load {
         let since = Instant::now();
         loop {
             if let Ok(credit) = self.injector.credit(WORKER, port, bytes) {
-                return Ok(Ticket::new(id, Arc::clone(&self.replies) as Arc<dyn Requester>, Some(credit)));
+                return Ok(Ticket::new(
+                    id,
+                    Arc::clone(&self.replies) as Arc<dyn Requester>,
+                    Some(credit),
+                ));
             }
             if since.elapsed() > PATIENCE {
-                return Err(Failure::new(format!("the graph has given no credit for {PATIENCE:?}")));
+                return Err(Failure::new(format!(
+                    "the graph has given no credit for {PATIENCE:?}"
+                )));
             }
             self.wait_and_answer();
         }
     }
 
     fn delivered(&self) -> Result<(), Failure> {
-        self.answer_until("deliveries", |load| load.recipients() >= load.expected_recipients())
+        self.answer_until("deliveries", |load| load.recipients() >= load.cast.expected_recipients())
     }
 
     fn answer_until(&self, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Failure> {
@@ -289,7 +179,9 @@ impl Load {
         while !done(self) {
             if since.elapsed() > PATIENCE {
                 let broken = self.verify().join("; ");
-                return Err(Failure::new(format!("waited for {what} for {PATIENCE:?} in vain: {broken}")));
+                return Err(Failure::new(format!(
+                    "waited for {what} for {PATIENCE:?} in vain: {broken}"
+                )));
             }
             self.wait_and_answer();
         }
@@ -305,19 +197,8 @@ impl Load {
     fn answer(&self) {
         for record in self.gateway.take() {
             match record {
-                Record::Committed(committed) => {
-                    if let Some(ticket) = &committed.ticket {
-                        ticket.answer(Body::Ack(committed.ack()));
-                    }
-                }
-                Record::Reply(reply) => {
-                    reply.ticket.answer(reply.body.clone());
-                }
-                Record::Rejection(rejection) => {
-                    rejection.ticket().refuse(rejection.error.clone());
-                }
                 Record::Delivery(delivery) => self.gateway.count(&delivery),
-                _ => {}
+                record => replies::answer(&record),
             }
         }
     }

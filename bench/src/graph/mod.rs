@@ -1,8 +1,10 @@
 //! `bench graph`: the dataflow alone, without sockets and without a disk.
 
+mod cast;
 mod gateway;
 mod launch;
 mod load;
+mod replies;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +14,10 @@ use crate::failure::Failure;
 use crate::histogram::show;
 use crate::machine::{self, Threads};
 use crate::report::{Report, grouped};
+use cast::{Cast, Size};
 use gateway::Gateway;
 use launch::Graph;
-use load::{Load, Size};
+use load::Load;
 
 const WANTED: f64 = 1_500_000.0;
 const P99_WANTED: Duration = Duration::from_micros(100);
@@ -52,7 +55,14 @@ pub(crate) struct GraphArgs {
 
 impl Default for GraphArgs {
     fn default() -> Self {
-        Self { conversations: 10_000, members: 10, messages: 300_000, rounds: 5, rate: 10_000, seconds: 10 }
+        Self {
+            conversations: 10_000,
+            members: 10,
+            messages: 300_000,
+            rounds: 5,
+            rate: 10_000,
+            seconds: 10,
+        }
     }
 }
 
@@ -60,7 +70,7 @@ pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
     let gateway = Arc::new(Gateway::default());
     let graph = Graph::launch(config, &gateway)?;
     let size = Size { conversations: args.conversations, members: args.members };
-    let mut load = Load::new(Arc::clone(&gateway), size)?;
+    let mut load = Load::new(Arc::clone(&gateway), Cast::new(size))?;
     load.populate()?;
     // Once each member in each conversation, so that every device is known.
     load.saturate(args.conversations * args.members)?;
@@ -85,8 +95,14 @@ pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
     let mut report = Report::new(title);
     let middle = rates[rates.len() / 2];
     let wanted = format!(">= {}/s", grouped(WANTED as u64));
-    report.goal("messages at full speed", format!("{}/s", grouped(middle as u64)), wanted, middle >= WANTED);
-    let spread = format!("{} to {}/s", grouped(rates[0] as u64), grouped(rates[rates.len() - 1] as u64));
+    report.goal(
+        "messages at full speed",
+        format!("{}/s", grouped(middle as u64)),
+        wanted,
+        middle >= WANTED,
+    );
+    let spread =
+        format!("{} to {}/s", grouped(rates[0] as u64), grouped(rates[rates.len() - 1] as u64));
     report.figure("  slowest and fastest round", spread);
     let p99 = latencies.p99();
     let what = format!("p99 at {}/s", grouped(args.rate));
@@ -94,7 +110,8 @@ pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
     report.figure("  latency", latencies.summary());
     report.figure("promises", load.summary());
     report.broken = broken;
-    report.note("an ack means", "the record is in a file in memory: there is no disk in this figure");
+    report
+        .note("an ack means", "the record is in a file in memory: there is no disk in this figure");
     report.note("CPU at full speed, in cores", threads.to_string());
     report.note("machine", machine::load());
     Ok(report)

@@ -22,7 +22,7 @@ use crate::render::{Rendered, SharedOperator, render};
 use crate::resolve::NodeId;
 
 /// Records drained from the facts and messages lanes for one epoch, at least one batch each.
-const EPOCH_RECORDS: usize = 512;
+const EPOCH_RECORDS: usize = 2_048;
 /// Each partition is snapshotted once in so many messages of its worker, one partition at a time.
 const SNAPSHOT_EVERY: usize = 500_000;
 
