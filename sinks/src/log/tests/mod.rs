@@ -1,7 +1,6 @@
 //! The log as a whole over files in memory, its threads stepped by hand.
 
 mod index;
-mod measure;
 mod recovery;
 mod sink;
 

@@ -83,7 +83,7 @@ fn a_full_disk_closes_the_gate_while_everything_admitted_still_fits() {
     assert!(!rig.gate.is_closed());
 }
 
-pub(super) fn context(data: &std::path::Path) -> IoContext {
+fn context(data: &std::path::Path) -> IoContext {
     let mut options = Options::default();
     options
         .set("segment", Value::Size(1 << 20))
