@@ -1,17 +1,15 @@
-//! What all routes share: the key, the form of bodies, and the OpenAPI document.
+//! What all routes share: the key, and the form of bodies and refusals.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use imflow_proto::wire::ErrorCode;
 use serde::de::DeserializeOwned;
-use utoipa::OpenApi;
 
-use super::{Shared, facts, messages};
+use super::Shared;
 use crate::bearer::{bearer, not_accepted};
 use crate::refusal::Refusal;
 
@@ -61,31 +59,3 @@ pub(super) async fn wrong_method() -> Refusal {
     Refusal::of(ErrorCode::Invalid, "this route takes other methods; /v1/openapi.json lists them")
         .with_status(StatusCode::METHOD_NOT_ALLOWED)
 }
-
-/// The OpenAPI document.
-pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "imflow control API",
-        description = "Conversations, members, mutes, bans, and messages of bots."
-    ),
-    paths(
-        facts::create_conversation,
-        facts::get_conversation,
-        facts::list_members,
-        facts::put_member,
-        facts::delete_member,
-        facts::put_mute,
-        facts::delete_mute,
-        facts::put_ban,
-        facts::delete_ban,
-        facts::conversations_of_user,
-        messages::send_message,
-        messages::list_messages,
-    )
-)]
-struct Document;

@@ -11,6 +11,7 @@ mod api;
 mod call;
 mod facts;
 mod messages;
+mod openapi;
 mod seed;
 
 use std::sync::Arc;
@@ -118,7 +119,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
     Router::new()
         .nest("/v1", facts::routes().merge(messages::routes()).fallback(api::unknown_route))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(shared), api::authenticate))
-        .route("/v1/openapi.json", axum::routing::get(api::document))
+        .route("/v1/openapi.json", axum::routing::get(openapi::document))
         .layer(axum::extract::DefaultBodyLimit::max(api::MAX_BODY_BYTES))
         .method_not_allowed_fallback(api::wrong_method)
         .with_state(Arc::clone(shared))

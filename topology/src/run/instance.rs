@@ -4,19 +4,19 @@
 //! last one, so nothing queues between operators. Without work the thread parks until somebody wakes it
 //! or an operator's deadline is due: an idle service uses no CPU, and frontiers move without traffic.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use imflow_kind::{Applied, Clock, Journal, Sink, StartError, State, Time};
-use imflow_proto::id::{self, ServerMsgIds};
+use imflow_kind::{Applied, StartError, State, Time};
+use imflow_proto::id;
 use imflow_proto::record::{CommittedFact, Lsn};
 use imflow_proto::{Record, RecordType};
 
-use super::lanes::{Batch, Lane, Lanes};
+use super::lanes::{Batch, Lane};
 use super::parts::{Exits, InstanceParts};
 use super::recovery;
+use super::shared::Shared;
 use crate::plan::{EdgeKind, Plan, Stage};
 use crate::render::{Rendered, SharedOperator, render};
 use crate::resolve::NodeId;
@@ -25,17 +25,6 @@ use crate::resolve::NodeId;
 const EPOCH_RECORDS: usize = 2_048;
 /// Each partition is snapshotted once in so many messages of its worker, one partition at a time.
 const SNAPSHOT_EVERY: usize = 500_000;
-
-/// What all instances share.
-pub(crate) struct Shared {
-    pub plan: Plan,
-    pub lanes: Vec<Arc<Lanes>>,
-    pub sinks: Mutex<HashMap<NodeId, Box<dyn Sink>>>,
-    pub journal: Option<Arc<dyn Journal>>,
-    pub clock: Arc<dyn Clock>,
-    pub ids: Arc<ServerMsgIds>,
-    pub stopping: AtomicBool,
-}
 
 /// Runs instance `index` until the service stops. Reports once when it has recovered.
 pub(crate) fn run(

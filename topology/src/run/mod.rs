@@ -6,6 +6,7 @@ mod instance;
 mod lanes;
 mod parts;
 mod recovery;
+mod shared;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,8 +22,8 @@ use crate::plan::Plan;
 use crate::resolve::NodeId;
 use credit::Credits;
 use injector::NodeInjector;
-use instance::Shared;
 use lanes::Lanes;
+use shared::Shared;
 
 /// How long a stopping service waits for commands that are under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ use std::sync::PoisonError;
 use imflow_kind::{Intake, OperatorContext, Time};
 use imflow_proto::Record;
 
-use super::instance::Shared;
 use super::lanes::Batch;
+use super::shared::Shared;
 use crate::plan::{Edge, EdgeKind, Stage};
 use crate::render::Parts;
 use crate::resolve::NodeId;

@@ -1,0 +1,23 @@
+//! What all instances of a service share.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use imflow_kind::{Clock, Journal, Sink};
+use imflow_proto::id::ServerMsgIds;
+
+use super::lanes::Lanes;
+use crate::plan::Plan;
+use crate::resolve::NodeId;
+
+/// What all instances share.
+pub(crate) struct Shared {
+    pub plan: Plan,
+    pub lanes: Vec<Arc<Lanes>>,
+    pub sinks: Mutex<HashMap<NodeId, Box<dyn Sink>>>,
+    pub journal: Option<Arc<dyn Journal>>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<ServerMsgIds>,
+    pub stopping: AtomicBool,
+}
