@@ -12,7 +12,7 @@ use imflow_kind::{
 };
 use imflow_proto::log::{Fact, fact};
 use imflow_proto::record::{Grant, GrantChange, GrantSubject};
-use imflow_proto::wire::{ConversationType, Role};
+use imflow_proto::wire::{ConversationType, MemberInfo, Role};
 use imflow_proto::{Record, RecordType};
 use rapidhash::RapidHashMap;
 use timely::dataflow::Scope;
@@ -128,26 +128,10 @@ impl Door {
                     Some(Row::Conversation(created.r#type())),
                     out,
                 );
-                for member in &created.members {
-                    self.set(
-                        id,
-                        &member.user_id,
-                        |present| &mut present.member,
-                        Some(Row::Member(member.role())),
-                        out,
-                    );
-                }
+                self.set_members(id, &created.members, out);
             }
             Some(fact::Change::Members(change)) => {
-                for member in &change.set {
-                    self.set(
-                        id,
-                        &member.user_id,
-                        |present| &mut present.member,
-                        Some(Row::Member(member.role())),
-                        out,
-                    );
-                }
+                self.set_members(id, &change.set, out);
                 for user in &change.removed {
                     self.set(id, user, |present| &mut present.member, None, out);
                 }
@@ -161,6 +145,14 @@ impl Door {
                 self.set(id, &change.user_id, |present| &mut present.banned, row, out);
             }
             None => {} // written by a later version; this one knows no relation for it
+        }
+    }
+
+    /// Sets the roles of members, new or known.
+    fn set_members(&mut self, id: &str, members: &[MemberInfo], out: &mut Differences<Key, Row>) {
+        for member in members {
+            let row = Some(Row::Member(member.role()));
+            self.set(id, &member.user_id, |present| &mut present.member, row, out);
         }
     }
 
