@@ -12,10 +12,7 @@ pub fn registry() -> Registry {
         .into_iter()
         .chain(imflow_operators::kinds())
         .chain(imflow_sinks::kinds());
-    Registry::new(kinds, |record, source| {
-        imflow_operators::check_predicate(record, source)
-            .map_err(|error| (error.offset, error.message))
-    })
+    Registry::new(kinds)
 }
 
 /// Reads and compiles the topology of the command line.

@@ -130,7 +130,7 @@ where
 pub(crate) mod testing {
     use std::sync::mpsc;
 
-    use imflow_kind::{BuildCollection, OperatorContext, Options};
+    use imflow_kind::{BuildCollection, OperatorContext, Options, Part};
     use imflow_proto::Record;
     use timely::dataflow::operators::capture::{Capture, Event};
     use timely::dataflow::operators::{Input, Probe};
@@ -148,8 +148,16 @@ pub(crate) mod testing {
                     Options::default(),
                     std::sync::Arc::new(imflow_proto::id::ServerMsgIds::new(1)),
                 );
-                let context =
-                    OperatorContext { name: "test", options: &options, partitions: 1, ids: &ids };
+                let context = OperatorContext {
+                    name: "test",
+                    options: &options,
+                    inputs: &[],
+                    outputs: &[],
+                    part: Part::Whole,
+                    partitions: 1,
+                    workers: 1,
+                    ids: &ids,
+                };
                 let output = build(&context, scope, vec![stream]).unwrap().remove(0);
                 let (probe, output) = output.probe();
                 output.capture_into(sender);

@@ -1,14 +1,13 @@
 //! Lets records pass that satisfy a predicate.
 //!
-//! The predicate was checked against the record type of the input before anything started; here it is
-//! compiled when the first record of a type comes. A record for which arithmetic has no result is dropped,
-//! like one for which the predicate is false. Keeps no state.
+//! The predicate is checked against the shape of the input before anything starts. A record for which
+//! arithmetic has no result is dropped, like one for which the predicate is false. Keeps no state.
 
 use imflow_kind::{
-    ANY, Description, Family, Key, Operator, OperatorContext, Opt, OptType, Out, Port, StartError,
-    State, Time,
+    ANY, Description, Family, Inference, Key, Mistake, Operator, OperatorContext, Opt, OptType,
+    Out, Port, Shape, StartError, State, Time,
 };
-use imflow_proto::{Record, RecordType};
+use imflow_proto::Record;
 
 use crate::expression::Predicate;
 
@@ -36,55 +35,57 @@ pub const DESCRIPTION: Description = Description {
         "what lets a record pass, e.g. `recipients > 100`",
     )],
     provides: &[],
-    limits: &[],
+    ..Description::EMPTY
 };
 
 const PASSED: usize = 0;
 const DROPPED: usize = 1;
 
-pub(crate) struct Filter {
-    source: String,
-    compiled: Option<(RecordType, Predicate)>,
+pub(crate) struct Filter(Predicate);
+
+pub(crate) fn infer(node: &Inference<'_>) -> Result<Vec<Shape>, Vec<Mistake>> {
+    let Some(Some(shape)) = node.inputs.first() else { return Ok(node.all_like_input()) };
+    match Predicate::compile(shape, node.options.text("where")) {
+        Ok(_) => Ok(node.all_like_input()),
+        Err(e) => Err(vec![Mistake {
+            option: "where",
+            within: None,
+            offset: e.offset,
+            message: e.message,
+        }]),
+    }
 }
 
 pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError> {
-    Ok(Box::new(Filter::new(context.options.text("where"))))
+    let Some(Some(shape)) = context.inputs.first() else {
+        return Err(StartError::new("a filter without an input cannot be built"));
+    };
+    let predicate = Predicate::compile(shape, context.options.text("where"));
+    Ok(Box::new(Filter(predicate.map_err(|e| StartError::new(e.message))?)))
 }
 
 impl Operator for Filter {
     fn on_batch(&mut self, _now: Time, _port: usize, records: &mut Vec<Record>, out: &mut Out) {
         for record in records.drain(..) {
-            let passes = self.predicate(record.record_type()).holds(&record).unwrap_or(false);
+            let passes = self.0.holds(&record).unwrap_or(false);
             out.send(if passes { PASSED } else { DROPPED }, record);
         }
-    }
-}
-
-impl Filter {
-    fn new(source: &str) -> Self {
-        Self { source: source.into(), compiled: None }
-    }
-
-    fn predicate(&mut self, record: RecordType) -> &Predicate {
-        if self.compiled.as_ref().is_none_or(|(known, _)| *known != record) {
-            let predicate = Predicate::compile(record, &self.source)
-                .expect("`check` has compiled the same text");
-            self.compiled = Some((record, predicate));
-        }
-        &self.compiled.as_ref().expect("compiled above").1
     }
 }
 
 #[cfg(test)]
 mod tests {
     use imflow_kind::testing::drive;
+    use imflow_proto::RecordType;
 
     use super::*;
     use crate::testing::committed;
 
     #[test]
     fn each_record_leaves_once_in_order_and_a_fault_drops_it() {
-        let mut driver = drive(Filter::new("6 / seq >= 2"), &DESCRIPTION);
+        let shape = Shape::Native(RecordType::Committed);
+        let predicate = Predicate::compile(&shape, "6 / seq >= 2").expect("it is a predicate");
+        let mut driver = drive(Filter(predicate), &DESCRIPTION);
         driver.send(
             "records",
             [3, 9, 0, 1].map(|seq| Record::Committed(committed("c1", "alice", "x", "hi", seq))),

@@ -44,6 +44,7 @@ pub const DESCRIPTION: Description = Description {
         bound: "the facts",
         policy: "one row for each member, mute and ban",
     }],
+    ..Description::EMPTY
 };
 
 /// Conversation and user; the conversation's own row has the empty user, so it sorts first.

@@ -8,7 +8,7 @@
 //! An operator knows its own ports and nobody behind them. Time enters as the `now` of a batch and as
 //! frontiers; nothing here touches a clock, a thread, a file or a socket (`clippy.toml` says so).
 
-use imflow_kind::{Description, Form, Kind, Operator, OperatorContext, StartError};
+use imflow_kind::{Form, Kind};
 
 mod collection;
 mod dedup;
@@ -23,27 +23,19 @@ mod sequence;
 mod snapshot;
 mod validate;
 
-pub use expression::{PredicateError, check_predicate};
-
 /// Every operator kind of this crate, for the registry.
 pub fn kinds() -> Vec<Kind> {
     vec![
-        operator(&validate::DESCRIPTION, validate::build),
-        operator(&dedup::DESCRIPTION, dedup::build),
-        Kind { description: &grants::DESCRIPTION, form: Form::Collection(grants::build) },
-        operator(&permission::DESCRIPTION, permission::build),
-        operator(&sequence::DESCRIPTION, sequence::build),
-        Kind { description: &routes::DESCRIPTION, form: Form::Collection(routes::build) },
-        operator(&presence::DESCRIPTION, presence::build),
-        operator(&fanout::DESCRIPTION, fanout::build),
-        operator(&filter::DESCRIPTION, filter::build),
+        Kind::operator(&validate::DESCRIPTION, validate::build),
+        Kind::operator(&dedup::DESCRIPTION, dedup::build),
+        Kind::new(&grants::DESCRIPTION, Form::Collection(grants::build)),
+        Kind::operator(&permission::DESCRIPTION, permission::build),
+        Kind::operator(&sequence::DESCRIPTION, sequence::build),
+        Kind::new(&routes::DESCRIPTION, Form::Collection(routes::build)),
+        Kind::operator(&presence::DESCRIPTION, presence::build),
+        Kind::operator(&fanout::DESCRIPTION, fanout::build),
+        Kind::operator(&filter::DESCRIPTION, filter::build).inferring(filter::infer),
     ]
-}
-
-type Build = fn(&OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError>;
-
-fn operator(description: &'static Description, build: Build) -> Kind {
-    Kind { description, form: Form::Operator(build) }
 }
 
 /// Ends a worker that was given a record which `check` rules out: a bug of the renderer.

@@ -56,6 +56,7 @@ pub const DESCRIPTION: Description = Description {
             policy: "bounded by the gateway's connections",
         },
     ],
+    ..Description::EMPTY
 };
 
 const ONLINE: usize = 0;

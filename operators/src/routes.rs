@@ -36,6 +36,7 @@ pub const DESCRIPTION: Description = Description {
         bound: "the live sessions",
         policy: "bounded by the gateway's connections",
     }],
+    ..Description::EMPTY
 };
 
 pub(crate) fn build<'scope>(

@@ -36,7 +36,7 @@ pub const DESCRIPTION: Description = Description {
     )],
     options: &[],
     provides: &[],
-    limits: &[],
+    ..Description::EMPTY
 };
 
 const VERSION: u16 = 1;

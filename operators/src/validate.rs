@@ -44,7 +44,7 @@ pub const DESCRIPTION: Description = Description {
         ),
     ],
     provides: &[],
-    limits: &[],
+    ..Description::EMPTY
 };
 
 const VALID: usize = 0;

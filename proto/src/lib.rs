@@ -5,6 +5,7 @@ pub mod frame;
 pub mod id;
 pub mod json;
 pub mod record;
+mod row;
 pub mod ticket;
 
 /// The wire schema, generated from `proto/envelope.proto`.

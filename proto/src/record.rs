@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::log::Fact;
+pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
 use crate::ticket::Ticket;
 use crate::wire::{self, envelope::Body};
 
@@ -33,6 +34,8 @@ pub enum RecordType {
     Found,
     Delivery,
     FanoutStats,
+    Row,
+    Partial,
 }
 
 /// One record on an edge.
@@ -74,6 +77,10 @@ pub enum Record {
     Delivery(Arc<Delivery>),
     /// One fan-out, for analysts.
     FanoutStats(FanoutStats),
+    /// A record that the file made up: fields by the schema of its port.
+    Row(Arc<Row>),
+    /// What one half of a split node tells the other; see [`Partial`].
+    Partial(Partial),
 }
 
 impl Record {
@@ -98,6 +105,8 @@ impl Record {
             Self::Found(_) => RecordType::Found,
             Self::Delivery(_) => RecordType::Delivery,
             Self::FanoutStats(_) => RecordType::FanoutStats,
+            Self::Row(_) => RecordType::Row,
+            Self::Partial(_) => RecordType::Partial,
         }
     }
 }

@@ -6,8 +6,8 @@
 use std::sync::{Arc, OnceLock};
 
 use imflow_kind::{
-    Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Opt, OptType, Outboxes,
-    Port, RoleName, Roles, Sink, StartError, State, Time,
+    Description, Family, Injector, Intake, IoContext, Key, Kind, Opt, OptType, Outboxes, Port,
+    RoleName, Roles, Sink, StartError, State, Time,
 };
 use imflow_proto::{Record, RecordType};
 
@@ -40,12 +40,12 @@ pub static DESCRIPTION: Description = Description {
         "the source whose connections are pushed to",
     )],
     provides: &[],
-    limits: &[],
+    ..Description::EMPTY
 };
 
 /// The kind `push`.
 pub fn kind() -> Kind {
-    Kind { description: &DESCRIPTION, form: Form::Sink(Arc::new(build)) }
+    Kind::sink(&DESCRIPTION, build)
 }
 
 fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {

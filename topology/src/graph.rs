@@ -16,13 +16,13 @@ pub fn mermaid(plan: &Plan) -> String {
     for stage in Stage::ALL {
         let operators =
             plan.order.iter().filter(|id| plan.stages[**id] == stage).map(|id| &plan.nodes[*id]);
-        let title = match stage {
-            Stage::Conversation => "conversation stage",
-            Stage::User => "user stage",
-        };
+        let mut operators = operators.peekable();
+        if operators.peek().is_none() {
+            continue;
+        }
         group(
             &mut text,
-            title,
+            &format!("{} stage", stage.name()),
             operators.map(|n| (n.name.as_str(), n.kind.description.name, Family::Operator)),
         );
     }
@@ -33,7 +33,7 @@ pub fn mermaid(plan: &Plan) -> String {
         let port = if edge.from.1 == 0 {
             String::new()
         } else {
-            format!("|{}|", from.outputs()[edge.from.1].name)
+            format!("|{}|", from.outputs[edge.from.1].name)
         };
         let _ = writeln!(text, "  {} {arrow}{port} {}", from.name, to.name);
     }

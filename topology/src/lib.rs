@@ -24,7 +24,7 @@ pub use diagnostic::{Diagnostics, Sources};
 pub use graph::mermaid;
 pub use plan::{Edge, EdgeKind, Plan, Stage};
 pub use registry::Registry;
-pub use resolve::{Listener, Node, NodeId, Service as ServiceTable};
+pub use resolve::{Listener, Node, NodeId, Output, Service as ServiceTable};
 pub use run::{Running, start};
 pub use values::expected;
 
@@ -46,7 +46,7 @@ pub fn compile(
         return Err(diagnostics);
     }
     let resolved = resolve::resolve(&document, registry, &mut diagnostics);
-    let checked = check::check(resolved, registry, &mut diagnostics);
+    let checked = check::check(resolved, &mut diagnostics);
     diagnostics.sort();
     if diagnostics.is_empty() { Ok(plan::plan(checked)) } else { Err(diagnostics) }
 }

@@ -27,7 +27,8 @@ pub enum Tree {
     Text(String),
     Integer(i64),
     Bool(bool),
-    /// A float or a date: no option takes one.
+    Number(f64),
+    /// A date, or a number beyond what fits: no option takes one.
     Other(&'static str),
     List(Vec<Item>),
     Table(Vec<(Key, Item)>),
@@ -40,6 +41,7 @@ impl Tree {
             Self::Text(_) => "a text",
             Self::Integer(_) => "an integer",
             Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
             Self::Other(name) => name,
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
@@ -93,7 +95,10 @@ fn convert(source: usize, value: &toml::Spanned<DeValue<'_>>) -> Item {
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map_or(Tree::Other("an integer beyond 64 bits"), Tree::Integer),
         DeValue::Boolean(value) => Tree::Bool(*value),
-        DeValue::Float(_) => Tree::Other("a float"),
+        DeValue::Float(float) => match float.as_str().replace('_', "").parse::<f64>() {
+            Ok(number) if number.is_finite() => Tree::Number(number),
+            _ => Tree::Other("a number that is not finite"),
+        },
         DeValue::Datetime(_) => Tree::Other("a date"),
         DeValue::Array(items) => {
             Tree::List(items.iter().map(|item| convert(source, item)).collect())

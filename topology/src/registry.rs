@@ -1,23 +1,18 @@
 //! The kinds that a build holds, by family and name.
 
 use imflow_kind::{Family, Kind};
-use imflow_proto::RecordType;
 
-/// Checks a predicate against the fields of a record type: `Err((offset in bytes, sentence))`.
-pub type CheckPredicate = fn(RecordType, &str) -> Result<(), (usize, String)>;
-
-/// All kinds of a build, and how it checks expressions.
+/// All kinds of a build.
 #[derive(Clone)]
 pub struct Registry {
     kinds: Vec<Kind>,
-    pub(crate) check_predicate: CheckPredicate,
 }
 
 impl Registry {
     /// A registry of these kinds. A later kind replaces an earlier one of the same family and name, so
     /// that a simulation can stand in for a real source or sink.
-    pub fn new(kinds: impl IntoIterator<Item = Kind>, check_predicate: CheckPredicate) -> Self {
-        let mut registry = Self { kinds: Vec::new(), check_predicate };
+    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let mut registry = Self { kinds: Vec::new() };
         for kind in kinds {
             registry.replace(kind);
         }

@@ -19,7 +19,11 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
     let wrong = |expected: &str| format!("expected {expected}, found {found}");
     match (kind, &item.value) {
         (
-            OptType::Text | OptType::Listener | OptType::Predicate | OptType::Reference(_),
+            OptType::Text
+            | OptType::Listener
+            | OptType::Predicate
+            | OptType::Expression
+            | OptType::Reference(_),
             Tree::Text(text),
         ) => Ok(Value::Text(text.clone())),
         (OptType::Choice(words), Tree::Text(text)) if words.contains(&text.as_str()) => {
@@ -28,6 +32,22 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
         (OptType::Bool, Tree::Bool(value)) => Ok(Value::Bool(*value)),
         (OptType::Integer(low, high), Tree::Integer(value)) => {
             in_range(*value, low, high, &|v| v.to_string()).map(Value::Integer)
+        }
+        (OptType::Number(low, high), Tree::Integer(value)) => {
+            in_range(*value as f64, low, high, &|v| v.to_string()).map(Value::Number)
+        }
+        (OptType::Number(low, high), Tree::Number(value)) => {
+            in_range(*value, low, high, &|v| v.to_string()).map(Value::Number)
+        }
+        (OptType::Texts, Tree::List(items)) => {
+            texts(items).map(Value::Texts).map_err(|found| format!("it holds {found} beside texts"))
+        }
+        (OptType::Expressions, Tree::Table(entries)) => {
+            let entries = entries.iter().map(|(key, item)| match &item.value {
+                Tree::Text(text) => Ok((key.name.clone(), text.clone())),
+                other => Err(format!("`{}` is {} and not a text", key.name, other.type_name())),
+            });
+            entries.collect::<Result<_, _>>().map(Value::Entries)
         }
         (OptType::Duration(low, high), Tree::Text(text)) => {
             let ms = duration_ms(text)?;
@@ -42,13 +62,9 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
                 let Tree::List(items) = &list.value else {
                     return Err(format!("`{}` is not a list of texts", key.name));
                 };
-                let texts = items.iter().map(|item| match &item.value {
-                    Tree::Text(text) => Ok(text.clone()),
-                    other => {
-                        Err(format!("`{}` holds {} beside texts", key.name, other.type_name()))
-                    }
-                });
-                lists.insert(key.name.clone(), texts.collect::<Result<_, _>>()?);
+                let texts = texts(items)
+                    .map_err(|found| format!("`{}` holds {found} beside texts", key.name))?;
+                lists.insert(key.name.clone(), texts);
             }
             Ok(Value::Lists(lists))
         }
@@ -56,13 +72,24 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
     }
 }
 
-/// Reads the default of an option.
+/// The texts of a list, or the type of what is none.
+fn texts(items: &[Item]) -> Result<Vec<String>, &'static str> {
+    let text = |item: &Item| match &item.value {
+        Tree::Text(text) => Ok(text.clone()),
+        other => Err(other.type_name()),
+    };
+    items.iter().map(text).collect()
+}
+
+/// Reads the default of an option. Lists and tables have no other default than the empty one.
 pub(crate) fn default_of(option: &Opt) -> Option<Value> {
     let text = option.default?;
     let tree = match option.kind {
         OptType::Bool => Tree::Bool(text == "true"),
         OptType::Integer(..) => Tree::Integer(text.parse().ok()?),
-        OptType::Lists => Tree::Table(Vec::new()),
+        OptType::Number(..) => Tree::Number(text.parse().ok()?),
+        OptType::Texts => Tree::List(Vec::new()),
+        OptType::Lists | OptType::Expressions => Tree::Table(Vec::new()),
         _ => Tree::Text(text.to_owned()),
     };
     read(option.kind, &Item { span: crate::diagnostic::Span::default(), value: tree }).ok()
@@ -85,7 +112,11 @@ pub fn expected(kind: OptType) -> String {
         }
         OptType::Reference(role) => format!("the name of a node that is {}", role_phrase(role)),
         OptType::Listener => "the name of a `[listeners.NAME]` table".to_owned(),
+        OptType::Number(low, high) => format!("a number from {low} to {high}"),
+        OptType::Texts => "a list of texts".to_owned(),
         OptType::Predicate => "a CEL expression of type bool".to_owned(),
+        OptType::Expression => "a CEL expression".to_owned(),
+        OptType::Expressions => "a table of CEL expressions".to_owned(),
         OptType::Lists => "a table of lists of texts".to_owned(),
     }
 }

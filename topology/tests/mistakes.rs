@@ -6,28 +6,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use imflow_kind::{
-    ANY, Description, Family, Form, Key, Kind, Operator, Opt, OptType, Out, Port, RoleName,
-    StartError, State, Time,
+    ANY, Description, Family, Inference, Kind, Mistake, Operator, Opt, OptType, Out, Port,
+    RoleName, Shape, StartError, Time,
 };
 use imflow_proto::{Record, RecordType};
 use imflow_topology::{Registry, compile};
-
-const BASE: Description = Description {
-    name: "",
-    family: Family::Operator,
-    summary: "",
-    doc: "",
-    key: Key::Inherit,
-    state: State::None,
-    inputs: &[],
-    outputs: &[],
-    options: &[],
-    provides: &[],
-    limits: &[],
-};
 
 const SUBMISSIONS: Port = Port::of("messages", &[RecordType::Submission], "");
 const REJECTIONS: Port = Port::of("denied", &[RecordType::Rejection], "");
@@ -38,7 +23,7 @@ const GATE: Description = Description {
     outputs: &[SUBMISSIONS],
     options: &[Opt::new("listener", OptType::Listener, "main", "where clients connect")],
     provides: &[RoleName::Outboxes],
-    ..BASE
+    ..Description::EMPTY
 };
 const JUDGE: Description = Description {
     name: "judge",
@@ -51,21 +36,21 @@ const JUDGE: Description = Description {
         Opt::new("window", OptType::Duration(1_000, 3_600_000), "3s", "how long it remembers"),
         Opt::new("mode", OptType::Choice(&["strict", "lax"]), "strict", "how it judges"),
     ],
-    ..BASE
+    ..Description::EMPTY
 };
 const SIEVE: Description = Description {
     name: "sieve",
     inputs: &[Port::of("records", ANY, "")],
     outputs: &[Port::of("passed", ANY, ""), Port::of("dropped", ANY, "")],
     options: &[Opt::required("where", OptType::Predicate, "what passes")],
-    ..BASE
+    ..Description::EMPTY
 };
 const OUT: Description = Description {
     name: "out",
     family: Family::Sink,
     inputs: &[Port::of("records", &[RecordType::Rejection, RecordType::Submission], "")],
     options: &[Opt::required("to", OptType::Reference(RoleName::Outboxes), "whom it reaches")],
-    ..BASE
+    ..Description::EMPTY
 };
 
 struct Nothing;
@@ -75,20 +60,25 @@ impl Operator for Nothing {
 }
 
 fn registry() -> Registry {
-    let operator =
-        |description| Kind { description, form: Form::Operator(|_| Ok(Box::new(Nothing))) };
-    let never = || Err(StartError::new("only compiled"));
-    let source = Kind { description: &GATE, form: Form::Source(Arc::new(move |_| never())) };
-    let sink = Kind {
-        description: &OUT,
-        form: Form::Sink(Arc::new(move |_| Err(StartError::new("only compiled")))),
-    };
-    Registry::new([operator(&JUDGE), operator(&SIEVE), source, sink], |record, text| {
-        match text.find("nope") {
-            Some(at) => Err((at, format!("a {record:?} has no field `nope`"))),
-            None => Ok(()),
+    let operator = |description| Kind::operator(description, |_| Ok(Box::new(Nothing)));
+    let never = || StartError::new("only compiled");
+    Registry::new([
+        operator(&JUDGE),
+        operator(&SIEVE).inferring(infer),
+        Kind::source(&GATE, move |_| Err(never())),
+        Kind::sink(&OUT, move |_| Err(never())),
+    ])
+}
+
+/// A sieve that knows all fields but `nope`.
+fn infer(node: &Inference<'_>) -> Result<Vec<Shape>, Vec<Mistake>> {
+    match node.options.text("where").find("nope") {
+        None => Ok(node.all_like_input()),
+        Some(offset) => {
+            let message = "no field `nope`".to_owned();
+            Err(vec![Mistake { option: "where", within: None, offset, message }])
         }
-    })
+    }
 }
 
 fn report(text: &str) -> String {

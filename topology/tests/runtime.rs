@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use imflow_kind::testing::Answers;
 use imflow_kind::{
-    Applied, Clock, Description, Family, Form, Injector, Intake, Key, Kind, Operator, Out, Port,
-    Roles, Sink, Source, StartError, State, SystemClock, Time,
+    Applied, Clock, Description, Family, Injector, Intake, Key, Kind, Operator, Out, Port, Roles,
+    Sink, Source, StartError, SystemClock, Time,
 };
 use imflow_proto::record::{
     OnlineChange, Refused, Rejection, Scopes, Session, SessionEvent, Submission,
@@ -16,53 +16,40 @@ use imflow_proto::record::{
 use imflow_proto::{Record, RecordType, wire};
 use imflow_topology::{Registry, Running, compile, start};
 
-const BASE: Description = Description {
-    name: "",
-    family: Family::Operator,
-    summary: "",
-    doc: "",
-    key: Key::Inherit,
-    state: State::None,
-    inputs: &[],
-    outputs: &[],
-    options: &[],
-    provides: &[],
-    limits: &[],
-};
 const MESSAGES: Port = Port::of("messages", &[RecordType::Submission], "");
 const DRIVER: Description = Description {
     name: "driver",
     family: Family::Source,
     outputs: &[MESSAGES, Port::of("sessions", &[RecordType::SessionEvent], "")],
-    ..BASE
+    ..Description::EMPTY
 };
 const BOUNCE: Description = Description {
     name: "bounce",
     key: Key::Conversation,
     inputs: &[MESSAGES, Port::of("outcomes", &[RecordType::Rejection], "").optional().feedback()],
     outputs: &[MESSAGES, Port::of("denied", &[RecordType::Rejection], "")],
-    ..BASE
+    ..Description::EMPTY
 };
 const LATER: Description = Description {
     name: "later",
     key: Key::Conversation,
     inputs: &[MESSAGES],
     outputs: &[MESSAGES],
-    ..BASE
+    ..Description::EMPTY
 };
 const USERS: Description = Description {
     name: "users",
     key: Key::User,
     inputs: &[Port::of("sessions", &[RecordType::SessionEvent], "")],
     outputs: &[Port::of("online", &[RecordType::Online], "")],
-    ..BASE
+    ..Description::EMPTY
 };
 const WATCH: Description = Description {
     name: "watch",
     key: Key::Conversation,
     inputs: &[Port::of("online", &[RecordType::Online], "")],
     outputs: &[Port::of("seen", &[RecordType::Online], "")],
-    ..BASE
+    ..Description::EMPTY
 };
 const COLLECT: Description = Description {
     name: "collect",
@@ -72,7 +59,7 @@ const COLLECT: Description = Description {
         &[RecordType::Submission, RecordType::Rejection, RecordType::Online],
         "",
     )],
-    ..BASE
+    ..Description::EMPTY
 };
 
 /// First denies every message, then lets it pass when the denial has come back.
@@ -184,23 +171,16 @@ fn rig(operators: &str, collect: &str) -> Rig {
     let (sender, collected) = mpsc::channel();
     let sender = Arc::new(Mutex::new(sender));
     let driver = Arc::clone(&slot);
-    let operator = |description, form| Kind { description, form: Form::Operator(form) };
     let kinds = [
-        Kind {
-            description: &DRIVER,
-            form: Form::Source(Arc::new(move |_| Ok(Box::new(Driver(Arc::clone(&driver)))))),
-        },
-        Kind {
-            description: &COLLECT,
-            form: Form::Sink(Arc::new(move |_| Ok(Box::new(Collect(Arc::clone(&sender)))))),
-        },
-        operator(&BOUNCE, |_| Ok(Box::new(Bounce))),
-        operator(&LATER, |_| Ok(Box::new(Later::default()))),
-        operator(&USERS, |_| Ok(Box::new(Users))),
-        operator(&WATCH, |_| Ok(Box::new(Watch))),
+        Kind::source(&DRIVER, move |_| Ok(Box::new(Driver(Arc::clone(&driver))))),
+        Kind::sink(&COLLECT, move |_| Ok(Box::new(Collect(Arc::clone(&sender))))),
+        Kind::operator(&BOUNCE, |_| Ok(Box::new(Bounce))),
+        Kind::operator(&LATER, |_| Ok(Box::new(Later::default()))),
+        Kind::operator(&USERS, |_| Ok(Box::new(Users))),
+        Kind::operator(&WATCH, |_| Ok(Box::new(Watch))),
     ];
-    let plan = compile("test.toml", &text, &[], &Registry::new(kinds, |_, _| Ok(())))
-        .unwrap_or_else(|e| panic!("{e}"));
+    let plan =
+        compile("test.toml", &text, &[], &Registry::new(kinds)).unwrap_or_else(|e| panic!("{e}"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let running = start(plan, &Roles::default(), &clock).unwrap();
     let injector = Arc::clone(slot.get().unwrap());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Instant;
 
-use imflow_kind::{Description, Form, Injector, IoContext, Kind, Outboxes, Source, StartError};
+use imflow_kind::{Description, Injector, IoContext, Kind, Outboxes, Source, StartError};
 use imflow_proto::Record;
 use imflow_proto::record::{Delivery, Event};
 
@@ -42,7 +42,7 @@ impl Gateway {
             context.roles.offer(&context.name, Arc::clone(&gateway) as Arc<dyn Outboxes>);
             Ok(Box::new(Door(Arc::clone(&gateway))))
         };
-        Kind { description, form: Form::Source(Arc::new(build)) }
+        Kind::source(description, build)
     }
 
     pub(super) fn injector(&self) -> Result<Arc<dyn Injector>, Failure> {

@@ -75,10 +75,7 @@ fn registry(gateway: &Arc<Gateway>) -> Result<Registry, Failure> {
         .into_iter()
         .chain(imflow_operators::kinds())
         .chain(imflow_sinks::kinds());
-    let mut registry = Registry::new(kinds, |record, source| {
-        imflow_operators::check_predicate(record, source)
-            .map_err(|error| (error.offset, error.message))
-    });
+    let mut registry = Registry::new(kinds);
     let websocket = registry.find(Family::Source, "websocket").map(|kind| kind.description);
     let websocket =
         websocket.ok_or_else(|| Failure::new("this build has no source of kind `websocket`"))?;

@@ -102,6 +102,7 @@ pub const DESCRIPTION: Description = Description {
             policy: "BUSY",
         },
     ],
+    ..Description::EMPTY
 };
 
 const MESSAGES: usize = 0;

@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use imflow_kind::fields::row_slot;
 use imflow_proto::Record;
+use imflow_proto::record::Scalar;
 
 /// Arithmetic that has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(super) enum Code {
 pub(super) enum TextCode {
     Literal(Box<str>),
     Field(fn(&Record) -> &str),
+    /// A slot of a row, which its schema says is a string.
+    Slot(usize),
     Concatenation(Box<(TextCode, TextCode)>),
 }
 
@@ -48,6 +52,10 @@ impl TextCode {
         match self {
             Self::Literal(text) => Cow::Borrowed(text),
             Self::Field(field) => Cow::Borrowed(field(record)),
+            Self::Slot(slot) => match row_slot(record, *slot) {
+                Scalar::String(text) => Cow::Borrowed(text),
+                other => panic!("a row holds a {} where a string was promised", other.field_type()),
+            },
             Self::Concatenation(both) => {
                 Cow::Owned(both.0.get(record).into_owned() + &both.1.get(record))
             }

@@ -5,15 +5,15 @@
 //! ```
 //!
 //! What the checker accepts always evaluates, but for arithmetic that has no result (a division by zero,
-//! an overflow). Which field a record type has is said once, in [`fields`]; this serves the checker of
-//! `dataflow.toml` and the operators alike.
+//! an overflow). Which field a record type has is said once, in
+//! [`imflow_kind::fields`]; the checker of `dataflow.toml` and the operators compile alike.
 
 mod code;
-mod fields;
 mod typing;
 
 use cel::parser::Parser;
-use imflow_proto::{Record, RecordType};
+use imflow_kind::Shape;
+use imflow_proto::Record;
 
 pub(crate) use code::Fault;
 use code::{BoolCode, Code};
@@ -21,29 +21,25 @@ use typing::Typing;
 
 /// What is wrong with a predicate, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PredicateError {
+pub(crate) struct PredicateError {
     pub message: String,
     /// In bytes from the predicate's start.
     pub offset: usize,
-}
-
-/// Checks that `source` is an expression of type bool over the fields of `record`.
-///
-/// # Errors
-/// The first mistake: of syntax, an unknown field or function, or operands of the wrong types.
-pub fn check_predicate(record: RecordType, source: &str) -> Result<(), PredicateError> {
-    Predicate::compile(record, source).map(|_| ())
 }
 
 /// A compiled predicate over records of one type.
 pub(crate) struct Predicate(BoolCode);
 
 impl Predicate {
-    pub(crate) fn compile(record: RecordType, source: &str) -> Result<Self, PredicateError> {
+    /// Compiles an expression of type bool over the fields of `shape`.
+    ///
+    /// # Errors
+    /// The first mistake: of syntax, an unknown field or function, or operands of the wrong types.
+    pub(crate) fn compile(shape: &Shape, source: &str) -> Result<Self, PredicateError> {
         let (tree, positions) = Parser::new()
             .parse_with_source_info(source)
             .map_err(|errors| syntax(source, &errors))?;
-        match (Typing { record, positions: &positions }).code(&tree)? {
+        match (Typing { shape, positions: &positions }).code(&tree)? {
             Code::Bool(code) => Ok(Self(code)),
             other => {
                 let message = format!(

@@ -1,23 +1,26 @@
 use std::sync::Arc;
 
+use imflow_proto::RecordType;
 use imflow_proto::record::{Delivery, Event, FanoutStats};
 use imflow_proto::wire::ConversationType;
 
 use super::*;
 use crate::testing::committed;
 
+const COMMITTED: Shape = Shape::Native(RecordType::Committed);
+
 fn record() -> Record {
     Record::Committed(committed("c1", "alice", "x", "你好 world", 12))
 }
 
 fn holds(source: &str) -> Result<bool, Fault> {
-    Predicate::compile(RecordType::Committed, source)
+    Predicate::compile(&Shape::Native(RecordType::Committed), source)
         .unwrap_or_else(|e| panic!("{source}: {e:?}"))
         .holds(&record())
 }
 
 fn mistake(source: &str) -> (usize, String) {
-    let error = check_predicate(RecordType::Committed, source).expect_err(source);
+    let error = Predicate::compile(&COMMITTED, source).err().expect(source);
     (error.offset, error.message)
 }
 
@@ -75,7 +78,7 @@ fn mistakes_are_told_at_their_place() {
 fn other_record_types_have_their_own_fields() {
     let stats = FanoutStats { conversation_type: ConversationType::Group, recipients: 3, bytes: 9 };
     let predicate = Predicate::compile(
-        RecordType::FanoutStats,
+        &Shape::Native(RecordType::FanoutStats),
         "conversationType == 'GROUP' && recipients >= 3",
     )
     .unwrap();
@@ -86,9 +89,11 @@ fn other_record_types_have_their_own_fields() {
         to: ["bob".into()].into(),
         except: 0,
     };
-    let predicate =
-        Predicate::compile(RecordType::Delivery, "'bob' in recipients && size(recipients) == 1")
-            .unwrap();
+    let predicate = Predicate::compile(
+        &Shape::Native(RecordType::Delivery),
+        "'bob' in recipients && size(recipients) == 1",
+    )
+    .unwrap();
     assert_eq!(predicate.holds(&Record::Delivery(Arc::new(delivery))), Ok(true));
 }
 
@@ -124,7 +129,7 @@ fn no_text_makes_the_checker_panic() {
         let mut dice = crate::testing::Dice(seed);
         let source: Vec<_> = (0..dice.below(9)).map(|_| PIECES[dice.below(PIECES.len())]).collect();
         let source = source.join(" ");
-        if let Err(error) = check_predicate(RecordType::Committed, &source) {
+        if let Err(error) = Predicate::compile(&COMMITTED, &source).map(drop) {
             assert!(
                 error.offset <= source.len() && !error.message.is_empty(),
                 "{source}: {error:?}"

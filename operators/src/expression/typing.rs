@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
-use imflow_proto::RecordType;
+use imflow_kind::Shape;
+use imflow_kind::fields::{Slot, row_slot};
+use imflow_proto::record::{FieldType, Scalar};
 
 use super::PredicateError;
 use super::code::{Code, TextCode, arithmetic, boolean, compare, either, int};
-use super::fields::{self, Slot};
 
 pub(super) struct Typing<'a> {
-    pub(super) record: RecordType,
+    pub(super) shape: &'a Shape,
     pub(super) positions: &'a SourceInfo,
 }
 
@@ -42,19 +43,35 @@ impl Typing<'_> {
     }
 
     fn field(&self, node: &IdedExpr, name: &str) -> Typed {
-        let fields = fields::of(self.record);
-        match fields.iter().find(|(field, _)| *field == name).map(|(_, slot)| *slot) {
-            Some(Slot::Bool(field)) => Ok(boolean(move |it| Ok(field(it)))),
-            Some(Slot::Int(field)) => Ok(int(move |it| Ok(field(it)))),
-            Some(Slot::Text(field)) => Ok(Code::Text(TextCode::Field(field))),
-            Some(Slot::Texts(field)) => Ok(Code::Texts(field)),
-            None => {
-                let known: Vec<_> = fields.iter().map(|(field, _)| *field).collect();
-                self.refuse(
-                    node,
-                    format!("{:?} has no field `{name}`; it has {}", self.record, known.join(", ")),
-                )
-            }
+        let Some(slot) = self.shape.field(name) else {
+            let known: Vec<_> = self.shape.fields().into_iter().map(|(field, _)| field).collect();
+            let record = self.shape.record_type();
+            return self.refuse(
+                node,
+                format!("{record:?} has no field `{name}`; it has {}", known.join(", ")),
+            );
+        };
+        match slot {
+            Slot::Bool(field) => Ok(boolean(move |it| Ok(field(it)))),
+            Slot::Int(field) => Ok(int(move |it| Ok(field(it)))),
+            Slot::String(field) => Ok(Code::Text(TextCode::Field(field))),
+            Slot::Strings(field) => Ok(Code::Texts(field)),
+            Slot::Row(slot, kind) => self.row_field(node, slot, kind),
+        }
+    }
+
+    fn row_field(&self, node: &IdedExpr, slot: usize, kind: FieldType) -> Typed {
+        match kind {
+            FieldType::Bool => Ok(boolean(move |it| match row_slot(it, slot) {
+                Scalar::Bool(value) => Ok(*value),
+                other => mistyped(other),
+            })),
+            FieldType::Int => Ok(int(move |it| match row_slot(it, slot) {
+                Scalar::Int(value) => Ok(*value),
+                other => mistyped(other),
+            })),
+            FieldType::String => Ok(Code::Text(TextCode::Slot(slot))),
+            other => self.refuse(node, format!("expressions cannot read a {other} yet")),
         }
     }
 
@@ -252,6 +269,11 @@ const SUPPORTED: &str =
 
 fn constant(value: i64) -> Code {
     int(move |_| Ok(value))
+}
+
+#[cold]
+fn mistyped<T>(found: &Scalar) -> T {
+    panic!("a row holds a {} where its schema says otherwise", found.field_type())
 }
 
 /// An operator as people write it.

@@ -48,6 +48,7 @@ pub const DESCRIPTION: Description = Description {
         bound: "grants, users online",
         policy: "one shared list a conversation",
     }],
+    ..Description::EMPTY
 };
 
 const GRANTS: usize = 2;

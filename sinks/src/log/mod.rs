@@ -119,6 +119,7 @@ pub static DESCRIPTION: Description = Description {
             policy: "closed, and opened again when read",
         },
     ],
+    ..Description::EMPTY
 };
 
 /// Sealed segments that a simulated log keeps in memory.
@@ -126,13 +127,13 @@ const SIMULATED_SEGMENTS: usize = 4;
 
 /// The kind `log`, on the disk.
 pub fn kind() -> Kind {
-    Kind { description: &DESCRIPTION, form: Form::Sink(Arc::new(on_disk)) }
+    Kind::sink(&DESCRIPTION, on_disk).simulated_by(Form::Sink(Arc::new(in_memory)))
 }
 
 /// The kind `log` with its files in memory and nothing to wait for: the same code but the disk. It
 /// keeps the newest segments and forgets older ones.
 pub fn simulated_log() -> Kind {
-    Kind { description: &DESCRIPTION, form: Form::Sink(Arc::new(in_memory)) }
+    Kind::sink(&DESCRIPTION, in_memory)
 }
 
 fn on_disk(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use imflow_kind::{
-    Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port,
+    Description, Family, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port,
     RoleName, Roles, Sink, StartError, State, Store, Time,
 };
 use imflow_proto::record::{Query, Reply};
@@ -44,6 +44,7 @@ pub static DESCRIPTION: Description = Description {
         Limit { what: "queries running", bound: "2", policy: "the next waits" },
         Limit { what: "a page", bound: "512 KiB", policy: "closed, with `more` set" },
     ],
+    ..Description::EMPTY
 };
 
 const WAITING: usize = 4_096;
@@ -51,7 +52,7 @@ const THREADS: usize = 2;
 
 /// The kind `reader`.
 pub fn kind() -> Kind {
-    Kind { description: &DESCRIPTION, form: Form::Sink(Arc::new(build)) }
+    Kind::sink(&DESCRIPTION, build)
 }
 
 fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {

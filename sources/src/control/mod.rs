@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use axum::Router;
 use imflow_kind::{
-    Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName,
+    Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName,
     Source, StartError, State, Store,
 };
 use imflow_proto::RecordType;
@@ -70,14 +70,12 @@ const DESCRIPTION: Description = Description {
             policy: "more wait their turn, up to the timeout",
         },
     ],
+    ..Description::EMPTY
 };
 
 /// The kind, for the registry.
 pub(crate) fn kind() -> Kind {
-    Kind {
-        description: &DESCRIPTION,
-        form: Form::Source(Arc::new(|context| Ok(Box::new(Control(context.clone()))))),
-    }
+    Kind::source(&DESCRIPTION, |context| Ok(Box::new(Control(context.clone()))))
 }
 
 struct Control(IoContext);

@@ -34,8 +34,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use imflow_kind::{
-    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Outboxes, Port,
-    RoleName, Roles, Source, StartError, State,
+    Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Outboxes, Port, RoleName,
+    Roles, Source, StartError, State,
 };
 use imflow_proto::RecordType;
 use tokio::task::AbortHandle;
@@ -106,16 +106,12 @@ const DESCRIPTION: Description = Description {
             policy: "the connection is closed with 4513 or 4500",
         },
     ],
+    ..Description::EMPTY
 };
 
 /// The kind, for the registry.
 pub(crate) fn kind() -> Kind {
-    Kind {
-        description: &DESCRIPTION,
-        form: Form::Source(Arc::new(|context: &IoContext| {
-            Ok(Box::new(WebSocket::build(context)?) as Box<dyn Source>)
-        })),
-    }
+    Kind::source(&DESCRIPTION, |context| Ok(Box::new(WebSocket::build(context)?)))
 }
 
 /// The source: built, then started.

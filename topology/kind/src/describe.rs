@@ -5,7 +5,8 @@ use std::sync::Arc;
 use imflow_proto::RecordType;
 
 use crate::{
-    BuildCollection, IoContext, Operator, OperatorContext, Opt, RoleName, Sink, Source, StartError,
+    BuildCollection, Infer, IoContext, Operator, OperatorContext, Opt, RoleName, Sink, Source,
+    StartError,
 };
 
 /// Where a kind stands in the file: `[sources.NAME]`, `[operators.NAME]` or `[sinks.NAME]`.
@@ -25,6 +26,10 @@ pub enum Key {
     User,
     /// Runs in the stage of its inputs.
     Inherit,
+    /// Keeps state for each group that this option (a list of field names) names. Where the groups are
+    /// finer than the partitions of the stage of its inputs, it runs there; else one worker of the
+    /// global stage owns all records.
+    Grouped(&'static str),
 }
 
 /// What becomes of a node's state when the process ends.
@@ -99,10 +104,33 @@ pub struct Description {
     pub inputs: &'static [Port],
     /// The first output is the main one, which a bare node name means.
     pub outputs: &'static [Port],
+    /// The option (a table) whose keys name further outputs, which carry what the main input carries.
+    pub outputs_from: Option<&'static str>,
     pub options: &'static [Opt],
     /// Roles that other nodes find under this node's name.
     pub provides: &'static [RoleName],
     pub limits: &'static [Limit],
+    /// A table of the file that shows it at work, as people would write it.
+    pub example: &'static str,
+}
+
+impl Description {
+    /// What a description says when it says nothing: to be completed with `..Description::EMPTY`.
+    pub const EMPTY: Self = Self {
+        name: "",
+        family: Family::Operator,
+        summary: "",
+        doc: "",
+        key: Key::Inherit,
+        state: State::None,
+        inputs: &[],
+        outputs: &[],
+        outputs_from: None,
+        options: &[],
+        provides: &[],
+        limits: &[],
+        example: "",
+    };
 }
 
 /// A description and the way to build it.
@@ -110,13 +138,69 @@ pub struct Description {
 pub struct Kind {
     pub description: &'static Description,
     pub form: Form,
+    /// Derives the types of the outputs and checks the options that only types can judge.
+    pub infer: Option<Infer>,
+    /// Whether the kind can be split in two: a part in each worker that condenses what it sees, and one
+    /// part in the global stage that merges. See [`crate::Part`].
+    pub splits: bool,
+    /// A source's or sink's form in virtual time, without sockets, disks and threads. Operators need none.
+    pub simulated: Option<Form>,
 }
+
+impl Kind {
+    /// A kind of this form, without anything more.
+    pub fn new(description: &'static Description, form: Form) -> Self {
+        Self { description, form, infer: None, splits: false, simulated: None }
+    }
+
+    /// A state machine.
+    pub fn operator(description: &'static Description, build: BuildOperator) -> Self {
+        Self::new(description, Form::Operator(build))
+    }
+
+    /// A source, built by `build`.
+    pub fn source(
+        description: &'static Description,
+        build: impl Fn(&IoContext) -> Result<Box<dyn Source>, StartError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(description, Form::Source(Arc::new(build)))
+    }
+
+    /// A sink, built by `build`.
+    pub fn sink(
+        description: &'static Description,
+        build: impl Fn(&IoContext) -> Result<Box<dyn Sink>, StartError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(description, Form::Sink(Arc::new(build)))
+    }
+
+    /// The same kind with types of its own making.
+    pub fn inferring(mut self, infer: Infer) -> Self {
+        self.infer = Some(infer);
+        self
+    }
+
+    /// The same kind, which may be split over the workers.
+    pub fn splitting(mut self) -> Self {
+        self.splits = true;
+        self
+    }
+
+    /// The same kind with a form for virtual time.
+    pub fn simulated_by(mut self, form: Form) -> Self {
+        self.simulated = Some(form);
+        self
+    }
+}
+
+/// Builds a state machine.
+pub type BuildOperator = fn(&OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError>;
 
 /// The four forms of a kind.
 #[derive(Clone)]
 pub enum Form {
     /// A pure state machine, built once for each worker of its stage.
-    Operator(fn(&OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError>),
+    Operator(BuildOperator),
     /// Differential collections, built once for each worker of its stage.
     Collection(BuildCollection),
     /// Built once for the process.

@@ -7,17 +7,22 @@
 
 mod collection;
 mod describe;
+pub mod fields;
+mod infer;
 mod io;
 mod operator;
 mod options;
 mod roles;
+mod shape;
 pub mod testing;
 mod time;
 
 pub use collection::{Batches, BuildCollection, Stream};
-pub use describe::{ANY, Description, Family, Form, Key, Kind, Limit, Port, State};
+pub use describe::{ANY, BuildOperator, Description, Family, Form, Key, Kind, Limit, Port, State};
+pub use infer::{Infer, Inference, Mistake};
 pub use io::{Applied, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
-pub use operator::{Operator, OperatorContext, Out, Snapshot};
+pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};
 pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError};
+pub use shape::Shape;
 pub use time::{Clock, SystemClock, Time};

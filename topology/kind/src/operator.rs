@@ -6,7 +6,7 @@ use imflow_proto::Record;
 use imflow_proto::id::ServerMsgIds;
 use imflow_proto::record::Committed;
 
-use crate::{Options, Time};
+use crate::{Options, Shape, Time};
 
 /// A state machine between ports. One instance runs on each worker of its stage and sees only the
 /// records of that worker's partitions.
@@ -42,6 +42,32 @@ pub trait Operator {
     }
 }
 
+impl<O: Operator + ?Sized> Operator for Box<O> {
+    fn on_batch(&mut self, now: Time, port: usize, records: &mut Vec<Record>, out: &mut Out) {
+        (**self).on_batch(now, port, records, out);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        (**self).next_deadline()
+    }
+
+    fn on_time(&mut self, now: Time, out: &mut Out) {
+        (**self).on_time(now, out);
+    }
+
+    fn apply(&mut self, committed: &Committed) {
+        (**self).apply(committed);
+    }
+
+    fn export(&self, partition: u32) -> Option<Snapshot> {
+        (**self).export(partition)
+    }
+
+    fn import(&mut self, partition: u32, snapshot: &Snapshot) -> Result<(), String> {
+        (**self).import(partition, snapshot)
+    }
+}
+
 /// One operator's state of one partition, in a format of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -56,9 +82,29 @@ pub struct OperatorContext<'a> {
     /// The node's name in the file.
     pub name: &'a str,
     pub options: &'a Options,
+    /// What each input port carries; `None`: not wired.
+    pub inputs: &'a [Option<Shape>],
+    /// What each output port carries; `None`: of a kind that never sends there.
+    pub outputs: &'a [Option<Shape>],
+    pub part: Part,
     /// Partitions of the service; see [`imflow_proto::id::partition_of`].
     pub partitions: u32,
+    /// Workers of the conversation stage.
+    pub workers: usize,
     pub ids: &'a Arc<ServerMsgIds>,
+}
+
+/// Which part of its node an operator is. Only kinds that split are built as anything but `Whole`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Part {
+    #[default]
+    Whole,
+    /// In each worker of the conversation stage: takes the node's inputs, and sends
+    /// [`Partial`](imflow_proto::record::Partial)s on output port 0.
+    Local,
+    /// In the global stage: takes the partials of all workers on input port 0, and sends on the node's
+    /// outputs.
+    Merge,
 }
 
 /// Where an operator puts its records: one buffer for each output port.

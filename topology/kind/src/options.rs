@@ -33,8 +33,16 @@ pub enum OptType {
     Reference(RoleName),
     /// The name of a `[listeners.NAME]` table.
     Listener,
+    /// A number in this range, inclusive.
+    Number(f64, f64),
+    /// A list of texts.
+    Texts,
     /// A CEL expression of type bool over the fields of the main input.
     Predicate,
+    /// A CEL expression of any type over the fields of the main input.
+    Expression,
+    /// A table of CEL expressions, in the order of the file.
+    Expressions,
     /// A table of lists of texts: `{ lobby = ["alice", "bob"] }`.
     Lists,
 }
@@ -64,6 +72,10 @@ pub enum Value {
     Integer(i64),
     Duration(Duration),
     Size(u64),
+    Number(f64),
+    Texts(Vec<String>),
+    /// Keys and texts of a table, in the order of the file.
+    Entries(Vec<(String, String)>),
     Lists(BTreeMap<String, Vec<String>>),
 }
 
@@ -129,6 +141,30 @@ impl Options {
         match self.0.get(name) {
             Some(Value::Size(value)) => *value,
             other => panic!("option `{name}` is not a size but {other:?}"),
+        }
+    }
+
+    /// A number.
+    pub fn number(&self, name: &str) -> f64 {
+        match self.0.get(name) {
+            Some(Value::Number(value)) => *value,
+            other => panic!("option `{name}` is not a number but {other:?}"),
+        }
+    }
+
+    /// A list of texts.
+    pub fn texts(&self, name: &str) -> &[String] {
+        match self.0.get(name) {
+            Some(Value::Texts(value)) => value,
+            other => panic!("option `{name}` is not a list of texts but {other:?}"),
+        }
+    }
+
+    /// A table of texts, in order.
+    pub fn entries(&self, name: &str) -> &[(String, String)] {
+        match self.0.get(name) {
+            Some(Value::Entries(value)) => value,
+            other => panic!("option `{name}` is not a table of texts but {other:?}"),
         }
     }
 

@@ -6,7 +6,12 @@ use std::sync::Mutex;
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::{Record, Requester, Ticket};
 
-use crate::{Description, Operator, Out, Time};
+use imflow_proto::id::ServerMsgIds;
+
+use crate::{
+    Description, Form, Inference, Kind, Operator, OperatorContext, Options, Out, Part, Shape,
+    StartError, Time,
+};
 
 /// An operator under test, its clock and what it has sent.
 pub struct Driver<O> {
@@ -15,6 +20,39 @@ pub struct Driver<O> {
     now: Time,
     out: Out,
     sent: Vec<Vec<Record>>,
+}
+
+/// Builds an operator as the runtime does, for inputs of these shapes.
+///
+/// # Errors
+/// What the kind finds wrong.
+pub fn build(
+    kind: &Kind,
+    options: &Options,
+    part: Part,
+    inputs: &[Shape],
+) -> Result<Box<dyn Operator>, StartError> {
+    let Form::Operator(build) = &kind.form else {
+        return Err(StartError::new("only state machines can be driven"));
+    };
+    let inputs: Vec<_> = inputs.iter().cloned().map(Some).collect();
+    let count = kind.description.outputs.len();
+    let inference = Inference { inputs: &inputs, options, outputs: count };
+    let outputs: Vec<_> = match kind.infer.map(|infer| infer(&inference)) {
+        Some(Ok(shapes)) => shapes.into_iter().map(Some).collect(),
+        Some(Err(mistakes)) => return Err(StartError::new(mistakes[0].message.clone())),
+        None => vec![None; count],
+    };
+    build(&OperatorContext {
+        name: "test",
+        options,
+        inputs: &inputs,
+        outputs: &outputs,
+        part,
+        partitions: 1,
+        workers: 1,
+        ids: &Arc::new(ServerMsgIds::new(0)),
+    })
 }
 
 /// Starts at 1,000,000 ms.

@@ -85,7 +85,7 @@ pub(crate) fn render<'s>(
                 rendered.operators.push((node.name.clone(), Rc::clone(&operator)));
                 let shell = Shell {
                     name: &node.name,
-                    outputs: node.outputs().len(),
+                    outputs: node.outputs.len(),
                     whole_epochs: late.contains(&id),
                 };
                 shell.operator(scope, inputs, operator, &mut rendered.shells)

@@ -5,7 +5,8 @@ mod wires;
 
 use std::collections::HashMap;
 
-use imflow_kind::{Family, Kind, Options, Port};
+use imflow_kind::{Family, Kind, Options, Part, Value};
+use imflow_proto::RecordType;
 
 use crate::Registry;
 use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
@@ -43,6 +44,14 @@ pub struct Wire {
     pub span: Span,
 }
 
+/// An output port of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub name: String,
+    /// As in [`imflow_kind::Port`].
+    pub types: &'static [RecordType],
+}
+
 /// One node of the file.
 #[derive(Clone)]
 pub struct Node {
@@ -50,9 +59,12 @@ pub struct Node {
     /// Of the table's name.
     pub span: Span,
     pub kind: Kind,
+    pub part: Part,
     pub options: Options,
-    /// Where each option that stands in the file stands.
-    pub option_spans: HashMap<&'static str, Span>,
+    /// The options that stand in the file, with their places.
+    pub written: HashMap<&'static str, Item>,
+    /// The ports of the description, then those that the file names.
+    pub outputs: Vec<Output>,
     /// The wires of each input port, in the order of the description.
     pub inputs: Vec<Vec<Wire>>,
     /// Which input ports the file gives, be it with mistakes.
@@ -60,9 +72,17 @@ pub struct Node {
 }
 
 impl Node {
-    /// Its output ports.
-    pub fn outputs(&self) -> &'static [Port] {
-        self.kind.description.outputs
+    /// Where an option stands; the node's name for one that does not stand in the file.
+    pub(crate) fn place_of(&self, option: &str) -> &Span {
+        self.written.get(option).map_or(&self.span, |item| &item.span)
+    }
+
+    /// How an output is written in `inputs`: the main port by the node's name alone.
+    pub fn output_name(&self, port: usize) -> String {
+        match port {
+            0 => self.name.clone(),
+            _ => format!("{}.{}", self.name, self.outputs[port].name),
+        }
     }
 }
 
@@ -171,8 +191,10 @@ fn declare(
             name: key.name.clone(),
             span: key.span.clone(),
             kind: kind.clone(),
+            part: Part::Whole,
             options: Options::default(),
-            option_spans: HashMap::new(),
+            written: HashMap::new(),
+            outputs: Vec::new(),
             inputs: Vec::new(),
             given: Vec::new(),
         };
@@ -185,6 +207,7 @@ fn declare(
             }
         }
         fill_defaults(&mut node, diagnostics);
+        name_outputs(&mut node, diagnostics);
         declared.push(Declared { node, inputs });
     }
 }
@@ -267,7 +290,7 @@ fn read_option(node: &mut Node, name: &str, key: &Key, item: &Item, diagnostics:
         unknown_key(key, name, &known, &format!("kind `{}`", description.name), diagnostics);
         return;
     };
-    node.option_spans.insert(option.name, item.span.clone());
+    node.written.insert(option.name, item.clone());
     match values::read(option.kind, item) {
         Ok(value) => {
             node.options.set(option.name, value);
@@ -292,7 +315,7 @@ fn read_option(node: &mut Node, name: &str, key: &Key, item: &Item, diagnostics:
 
 fn fill_defaults(node: &mut Node, diagnostics: &mut Diagnostics) {
     for option in node.kind.description.options {
-        if node.options.get(option.name).is_some() || node.option_spans.contains_key(option.name) {
+        if node.options.get(option.name).is_some() || node.written.contains_key(option.name) {
             continue;
         }
         match values::default_of(option) {
@@ -305,6 +328,34 @@ fn fill_defaults(node: &mut Node, diagnostics: &mut Diagnostics) {
             }
         }
     }
+}
+
+/// The outputs of the description, then those that the keys of an option name.
+fn name_outputs(node: &mut Node, diagnostics: &mut Diagnostics) {
+    let description = node.kind.description;
+    let fixed = description.outputs.iter();
+    node.outputs = fixed.map(|p| Output { name: p.name.to_owned(), types: p.types }).collect();
+    let Some(option) = description.outputs_from else { return };
+    let Some(Value::Entries(entries)) = node.options.get(option) else { return };
+    for (name, _) in entries {
+        if description.outputs.iter().any(|port| port.name == name) || name.contains('.') {
+            let place = written_entry(node, option, name);
+            let message = format!("`{}` cannot have a further output `{name}`", node.name);
+            diagnostics.error("E010", &place, message, "this name").help(
+                "a dot separates node and port, and the kind has an output of that name already",
+            );
+            continue;
+        }
+        node.outputs.push(Output { name: name.clone(), types: imflow_kind::ANY });
+    }
+}
+
+/// Where a key of an option's table stands.
+fn written_entry(node: &Node, option: &str, name: &str) -> Span {
+    let table = node.written.get(option).map(|item| &item.value);
+    let Some(Tree::Table(entries)) = table else { return node.place_of(option).clone() };
+    let found = entries.iter().find(|(key, _)| key.name == name);
+    found.map_or_else(|| node.place_of(option).clone(), |(key, _)| key.span.clone())
 }
 
 fn index_names(declared: &[Declared], diagnostics: &mut Diagnostics) -> HashMap<String, NodeId> {

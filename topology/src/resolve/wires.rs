@@ -96,15 +96,16 @@ fn wire_one(
             .help_if(help);
         return None;
     };
-    let outputs = all[id].node.outputs();
+    let outputs = &all[id].node.outputs;
     let index = match port {
         None => (!outputs.is_empty()).then_some(0),
         Some(port) => outputs.iter().position(|p| p.name == port),
     };
     if index.is_none() {
-        let help = port.and_then(|port| did_you_mean(port, outputs.iter().map(|p| p.name)));
+        let help =
+            port.and_then(|port| did_you_mean(port, outputs.iter().map(|p| p.name.as_str())));
         let help = help.unwrap_or_else(|| {
-            format!("its output ports are {}", quoted(outputs.iter().map(|p| p.name)))
+            format!("its output ports are {}", quoted(outputs.iter().map(|p| p.name.as_str())))
         });
         diagnostics
             .error(

@@ -28,19 +28,20 @@ pub(crate) struct NodeInjector {
 
 impl NodeInjector {
     pub fn new(plan: &Plan, node: NodeId, lanes: &[Arc<Lanes>], credits: &[Arc<Credits>]) -> Self {
-        let mut routes = vec![Vec::new(); plan.nodes[node].outputs().len()];
+        let mut routes = vec![Vec::new(); plan.nodes[node].outputs.len()];
         for stage in Stage::ALL {
             for (entry, (from, port)) in
                 plan.entries(stage).into_iter().enumerate().filter(|(_, e)| e.0 == node)
             {
                 debug_assert_eq!(from, node);
-                routes[port].push((stage, entry, lane_of(plan, node, port)));
+                let lane = if stage.is_lossy() { Lane::Facts } else { lane_of(plan, node, port) };
+                routes[port].push((stage, entry, lane));
             }
         }
         let is_written = |types: &[RecordType]| {
             types.iter().any(|t| matches!(t, RecordType::Submission | RecordType::Command))
         };
-        let writes = plan.nodes[node].outputs().iter().map(|port| is_written(port.types)).collect();
+        let writes = plan.nodes[node].outputs.iter().map(|port| is_written(port.types)).collect();
         Self {
             writes,
             partitions: plan.service.partitions,
@@ -65,9 +66,13 @@ impl NodeInjector {
             } else {
                 records.clone()
             };
+            if stage.is_lossy() {
+                self.lanes[self.workers + 1].send_or_drop(*entry, records);
+                continue;
+            }
             let instance = match stage {
                 Stage::Conversation => worker,
-                Stage::User => self.workers,
+                Stage::User | Stage::Global => self.workers,
             };
             self.lanes[instance]
                 .send(*lane, Batch { entry: Some(*entry), records, applied: applied.cloned() });

@@ -115,8 +115,10 @@ impl<'a> Instance<'a> {
         Ok(instance)
     }
 
+    /// The user and the global stage have one instance each, which sees the facts of all partitions.
     fn owns(&self, partition: u32) -> bool {
-        partition as usize % self.shared.plan.service.workers == self.index
+        self.stage != Stage::Conversation
+            || partition as usize % self.shared.plan.service.workers == self.index
     }
 
     /// Feeds the present facts through the graph, before anything else enters.
@@ -127,7 +129,7 @@ impl<'a> Instance<'a> {
         let entries = self.shared.plan.entries(self.stage);
         let is_facts = |(from, port): &(NodeId, usize)| {
             *from == node
-                && self.shared.plan.nodes[node].outputs()[*port].types.first()
+                && self.shared.plan.nodes[node].outputs[*port].types.first()
                     == Some(&RecordType::Fact)
         };
         let Some(entry) = entries.iter().position(is_facts) else { return };
@@ -260,6 +262,12 @@ impl<'a> Instance<'a> {
         let mut waiting = self.exits.stages.borrow_mut();
         while let Some((stage, _)) = waiting.front() {
             let instances = self.shared.plan.instances_of(*stage);
+            if stage.is_lossy() {
+                let Some((_, batch)) = waiting.pop_front() else { break };
+                let entry = batch.entry.expect("nobody waits for a lossy stage");
+                self.shared.lanes[instances.start].send_or_drop(entry, batch.records);
+                continue;
+            }
             if instances.clone().any(|instance| self.shared.lanes[instance].facts_are_full()) {
                 return false;
             }
@@ -304,9 +312,10 @@ impl<'a> Instance<'a> {
     }
 }
 
-/// Whether records can go from one stage to another.
+/// Whether what happens in one stage counts only when another has seen it.
 fn reaches(plan: &Plan, from: Stage, to: Stage) -> bool {
     from != to
+        && !to.is_lossy()
         && plan
             .edges
             .iter()

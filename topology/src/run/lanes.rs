@@ -5,7 +5,7 @@
 //! [`FACTS_LIMIT`]. A sender never blocks.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
 
 use imflow_kind::Applied;
@@ -34,6 +34,8 @@ pub(crate) enum Lane {
 pub(crate) struct Lanes {
     senders: [flume::Sender<Batch>; 3],
     receivers: [flume::Receiver<Batch>; 3],
+    /// Records that a lossy edge has dropped.
+    dropped: AtomicU64,
     awake: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -43,7 +45,13 @@ impl Lanes {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..3).map(|_| flume::unbounded()).unzip();
         let senders = senders.try_into().unwrap_or_else(|_| unreachable!("three lanes"));
         let receivers = receivers.try_into().unwrap_or_else(|_| unreachable!("three lanes"));
-        Self { senders, receivers, awake: AtomicBool::new(false), thread: OnceLock::new() }
+        Self {
+            senders,
+            receivers,
+            dropped: AtomicU64::new(0),
+            awake: AtomicBool::new(false),
+            thread: OnceLock::new(),
+        }
     }
 
     /// Queues a batch and wakes the instance.
@@ -51,6 +59,19 @@ impl Lanes {
         // The receivers live as long as the senders.
         let _ = self.senders[lane as usize].send(batch);
         self.wake();
+    }
+
+    /// Queues records in the facts lane, or drops and counts them when it is full.
+    pub fn send_or_drop(&self, entry: usize, records: Vec<Record>) {
+        if !self.facts_are_full() {
+            return self.send(Lane::Facts, Batch { entry: Some(entry), records, applied: None });
+        }
+        let before = self.dropped.fetch_add(records.len() as u64, Ordering::Relaxed);
+        // Told at the first and then at each doubling, so that a flood does not fill the output.
+        let now = before + records.len() as u64;
+        if before == 0 || now.ilog2() > before.ilog2() {
+            tracing::warn!(dropped = now, "the global stage is behind: records for it are dropped");
+        }
     }
 
     pub fn wake(&self) {

@@ -96,7 +96,7 @@ impl Running {
             let (shared, ready) = (Arc::clone(&self.shared), ready.clone());
             let name = match index {
                 _ if index < self.shared.plan.service.workers => format!("conversation-{index}"),
-                _ => "user".to_owned(),
+                _ => self.shared.plan.stage_of_instance(index).name().to_owned(),
             };
             let thread = std::thread::Builder::new()
                 .name(name)

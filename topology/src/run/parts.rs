@@ -30,11 +30,17 @@ pub(super) struct InstanceParts<'a> {
 
 impl Parts for InstanceParts<'_> {
     fn context(&self, node: NodeId) -> OperatorContext<'_> {
-        let node = &self.shared.plan.nodes[node];
+        let plan = &self.shared.plan;
+        let (inputs, outputs) = (&plan.inputs[node], &plan.outputs[node]);
+        let node = &plan.nodes[node];
         OperatorContext {
             name: &node.name,
             options: &node.options,
-            partitions: self.shared.plan.service.partitions,
+            inputs,
+            outputs,
+            part: node.part,
+            partitions: plan.service.partitions,
+            workers: plan.service.workers,
             ids: &self.shared.ids,
         }
     }

@@ -1,9 +1,12 @@
 //! Edges, references and options of a resolved graph. A `Checked` graph can be planned and run.
 
-use imflow_kind::{Family, OptType};
+mod types;
+
+pub(crate) use types::input_shapes;
+
+use imflow_kind::{Family, OptType, Shape};
 use imflow_proto::RecordType;
 
-use crate::Registry;
 use crate::diagnostic::{Diagnostics, did_you_mean, quoted};
 use crate::resolve::{Listener, Node, NodeId, Resolved, Service, family_word};
 use crate::values::role_phrase;
@@ -13,17 +16,13 @@ pub struct Checked {
     pub service: Service,
     pub listeners: Vec<Listener>,
     pub nodes: Vec<Node>,
-    /// The record type of each output port of each node.
-    pub types: Vec<Vec<Option<RecordType>>>,
+    /// What each output port of each node carries.
+    pub shapes: Vec<Vec<Option<Shape>>>,
     /// Nodes such that every producer comes before its consumers, feedback and sink outputs aside.
     pub order: Vec<NodeId>,
 }
 
-pub(crate) fn check(
-    resolved: Resolved,
-    registry: &Registry,
-    diagnostics: &mut Diagnostics,
-) -> Checked {
+pub(crate) fn check(resolved: Resolved, diagnostics: &mut Diagnostics) -> Checked {
     let Resolved { service, listeners, nodes } = resolved;
     check_listeners(&listeners, diagnostics);
     for node in &nodes {
@@ -31,14 +30,13 @@ pub(crate) fn check(
         check_references(node, &nodes, &listeners, diagnostics);
     }
     let order = order(&nodes, diagnostics);
-    let mut types: Vec<Vec<Option<RecordType>>> = nodes
-        .iter()
-        .map(|n| n.outputs().iter().map(|p| p.types.first().copied()).collect())
-        .collect();
+    let fixed = |types: &[RecordType]| types.first().map(|record| Shape::Native(*record));
+    let mut shapes: Vec<Vec<Option<Shape>>> =
+        nodes.iter().map(|n| n.outputs.iter().map(|p| fixed(p.types)).collect()).collect();
     for &id in &order {
-        check_types(id, &nodes, &mut types, registry, diagnostics);
+        types::check(id, &nodes, &mut shapes, diagnostics);
     }
-    Checked { service, listeners, nodes, types, order }
+    Checked { service, listeners, nodes, shapes, order }
 }
 
 fn check_listeners(listeners: &[Listener], diagnostics: &mut Diagnostics) {
@@ -62,17 +60,12 @@ fn check_required(node: &Node, nodes: &[Node], diagnostics: &mut Diagnostics) {
             continue;
         }
         let fits = |n: &&Node| n.name != node.name;
-        let producers =
-            nodes.iter().filter(fits).flat_map(|n| {
-                let matching = n
-                    .outputs()
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, p)| p.types.iter().any(|t| port.types.contains(t)));
-                matching.map(|(index, p)| {
-                    if index == 0 { n.name.clone() } else { format!("{}.{}", n.name, p.name) }
-                })
-            });
+        let producers = nodes.iter().filter(fits).flat_map(|n| {
+            let carries = |index: &usize| {
+                n.outputs[*index].types.iter().any(|record| port.types.contains(record))
+            };
+            (0..n.outputs.len()).filter(carries).map(|index| n.output_name(index))
+        });
         let producers: Vec<_> = producers.collect();
         let help =
             format!("what carries that type: {}", quoted(producers.iter().map(String::as_str)));
@@ -105,7 +98,7 @@ fn check_references(
 ) {
     for option in node.kind.description.options {
         let Some(imflow_kind::Value::Text(name)) = node.options.get(option.name) else { continue };
-        let span = node.option_spans.get(option.name).unwrap_or(&node.span);
+        let span = node.place_of(option.name);
         match option.kind {
             OptType::Listener if !listeners.iter().any(|l| l.name == *name) => {
                 let known = listeners.iter().map(|l| l.name.as_str());
@@ -199,84 +192,4 @@ fn report_cycle(
     diagnostics
         .error("E015", &node.span, format!("a cycle: {}", path.join(" -> ")), "part of the cycle")
         .help("only an input port that is declared as feedback may be fed from downstream; `imflow list` marks them");
-}
-
-fn check_types(
-    id: NodeId,
-    nodes: &[Node],
-    types: &mut [Vec<Option<RecordType>>],
-    registry: &Registry,
-    diagnostics: &mut Diagnostics,
-) {
-    let node = &nodes[id];
-    let description = node.kind.description;
-    for (port, wires) in description.inputs.iter().zip(&node.inputs) {
-        for wire in wires {
-            let (from, output) = wire.from;
-            let Some(carried) = types[from][output] else { continue };
-            if !port.types.is_empty() && !port.types.contains(&carried) {
-                let producer = &nodes[from];
-                let message = format!(
-                    "`{}.{}` carries {carried:?}, but port `{}` of `{}` takes {}",
-                    producer.name,
-                    producer.outputs()[output].name,
-                    port.name,
-                    node.name,
-                    type_names(port.types)
-                );
-                diagnostics
-                    .error("E011", &wire.span, message, format!("a {carried:?} here"))
-                    .also(&producer.span, format!("`{}` is defined here", producer.name));
-            }
-        }
-    }
-    let Some(main) = node.inputs.first() else { return };
-    let carried: Vec<_> = main.iter().filter_map(|w| types[w.from.0][w.from.1]).collect();
-    let generic = description.inputs[0].types.is_empty();
-    if generic && let Some(other) = carried.iter().position(|t| *t != carried[0]) {
-        let message = format!(
-            "the inputs of `{}` carry {:?} and {:?}",
-            node.name, carried[0], carried[other]
-        );
-        diagnostics.error(
-            "E011",
-            &main[other].span,
-            message,
-            "another record type than the first input's",
-        );
-    }
-    for (port, slot) in description.outputs.iter().zip(&mut types[id]) {
-        if port.types.is_empty() {
-            *slot = carried.first().copied();
-        }
-    }
-    if let Some(record) = carried.first() {
-        check_predicates(node, *record, registry, diagnostics);
-    }
-}
-
-fn check_predicates(
-    node: &Node,
-    record: RecordType,
-    registry: &Registry,
-    diagnostics: &mut Diagnostics,
-) {
-    for option in node.kind.description.options.iter().filter(|o| o.kind == OptType::Predicate) {
-        let Some(imflow_kind::Value::Text(source)) = node.options.get(option.name) else {
-            continue;
-        };
-        let Err((offset, problem)) = (registry.check_predicate)(record, source) else { continue };
-        let mut span = node.option_spans.get(option.name).unwrap_or(&node.span).clone();
-        // The place inside the text, if the file spells it without escapes.
-        let text = &diagnostics.sources.text(span.source)[span.range.clone()];
-        if let Some(at) = text.find(source.as_str()) {
-            let start = span.range.start + at + offset.min(source.len());
-            span.range = start..(start + 1).min(span.range.end);
-        }
-        let message = format!(
-            "option `{}` of `{}` is not a predicate on {record:?}: {problem}",
-            option.name, node.name
-        );
-        diagnostics.error("E017", &span, message, "here");
-    }
 }

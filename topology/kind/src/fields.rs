@@ -1,36 +1,78 @@
-//! The fields that expressions see: for each record type a name, a type and the way to the value.
+//! The fields of each record type: a name, a type and the way to the value.
 //!
-//! Names are those of the wire where the wire has them. A slot borrows from the record; nothing is copied.
+//! Expressions, row-making kinds, tests and taps see records through these. Names are those of the wire
+//! where the wire has them. A slot borrows from the record; nothing is copied.
 
 use std::sync::Arc;
 
 use imflow_proto::log::{Fact, fact};
-use imflow_proto::record::{Event, Grant, GrantChange, GrantSubject, Refused, Rejection, Wish};
+use imflow_proto::record::{
+    Event, FieldType, Grant, GrantChange, GrantSubject, Refused, Rejection, Scalar, Wish,
+};
 use imflow_proto::wire::{Message, Role, envelope::Body};
 use imflow_proto::{Record, RecordType};
 
 /// The way to a field's value.
-#[derive(Clone, Copy)]
-pub(super) enum Slot {
+#[derive(Clone, Copy, Debug)]
+pub enum Slot {
     Bool(fn(&Record) -> bool),
     Int(fn(&Record) -> i64),
-    Text(fn(&Record) -> &str),
-    Texts(fn(&Record) -> &[Arc<str>]),
+    String(fn(&Record) -> &str),
+    Strings(fn(&Record) -> &[Arc<str>]),
+    /// A slot of a [`Row`](imflow_proto::record::Row), of this type.
+    Row(usize, FieldType),
 }
 
-type Field = (&'static str, Slot);
+impl Slot {
+    /// The type of the value.
+    pub fn field_type(self) -> FieldType {
+        match self {
+            Self::Bool(_) => FieldType::Bool,
+            Self::Int(_) => FieldType::Int,
+            Self::String(_) => FieldType::String,
+            Self::Strings(_) => FieldType::Strings,
+            Self::Row(_, kind) => kind,
+        }
+    }
+
+    /// The value, for those that show records; expressions read the slots themselves.
+    pub fn value(self, record: &Record) -> Scalar {
+        match self {
+            Self::Bool(field) => Scalar::Bool(field(record)),
+            Self::Int(field) => Scalar::Int(field(record)),
+            Self::String(field) => Scalar::String(field(record).into()),
+            Self::Strings(field) => Scalar::Strings(field(record).into()),
+            Self::Row(slot, _) => row_slot(record, slot).clone(),
+        }
+    }
+}
+
+/// A slot of a row.
+///
+/// # Panics
+/// When the record is of another type or schema than its port says: a bug of the compiler.
+pub fn row_slot(record: &Record, slot: usize) -> &Scalar {
+    match record {
+        Record::Row(row) => &row.slots[slot],
+        other => panic!("a row was expected and {:?} came", other.record_type()),
+    }
+}
+
+/// A name and the way to the value.
+pub type Field = (&'static str, Slot);
 
 /// A table of fields of the records that match a pattern.
 macro_rules! fields {
     ($pattern:pat => $($name:literal: $kind:ident($value:expr)),* $(,)?) => {
         &[$(($name, Slot::$kind(|record| match record {
             $pattern => $value,
-            _ => panic!("a predicate met a record of another type than it was compiled for"),
+            _ => panic!("a field was asked of a record of another type than its port says"),
         }))),*]
     };
 }
 
-pub(super) fn of(record: RecordType) -> &'static [Field] {
+/// The fields of a record type, in the order in which they are shown. A row's stand in its schema.
+pub fn fields_of(record: RecordType) -> &'static [Field] {
     match record {
         RecordType::Submission | RecordType::Lookup => SUBMISSION,
         RecordType::Ordered => ORDERED,
@@ -49,17 +91,18 @@ pub(super) fn of(record: RecordType) -> &'static [Field] {
         RecordType::Found => FOUND,
         RecordType::Delivery => DELIVERY,
         RecordType::FanoutStats => FANOUT_STATS,
+        RecordType::Row | RecordType::Partial => &[],
     }
 }
 
 const SUBMISSION: &[Field] = fields!(Record::Submission(it) | Record::Lookup(it) =>
-    "conversationId": Text(&it.send.conversation_id),
-    "clientMsgId": Text(&it.send.client_msg_id),
-    "senderId": Text(&it.session.user_id),
-    "deviceId": Text(&it.session.device_id),
+    "conversationId": String(&it.send.conversation_id),
+    "clientMsgId": String(&it.send.client_msg_id),
+    "senderId": String(&it.session.user_id),
+    "deviceId": String(&it.session.device_id),
     "admin": Bool(it.session.scopes.admin),
-    "type": Text(it.send.r#type().as_str_name()),
-    "text": Text(&it.send.text),
+    "type": String(it.send.r#type().as_str_name()),
+    "text": String(&it.send.text),
     "payloadBytes": Int(it.send.payload.len() as i64),
 );
 
@@ -68,13 +111,13 @@ macro_rules! message_fields {
     ($pattern:pat => $message:expr, $($name:literal: $kind:ident($value:expr)),*) => {
         fields!($pattern =>
             $($name: $kind($value),)*
-            "conversationId": Text(&$message.conversation_id),
+            "conversationId": String(&$message.conversation_id),
             "seq": Int($message.seq as i64),
             "serverMsgId": Int($message.server_msg_id),
-            "clientMsgId": Text(&$message.client_msg_id),
-            "senderId": Text(&$message.sender_id),
-            "type": Text($message.r#type().as_str_name()),
-            "text": Text(&$message.text),
+            "clientMsgId": String(&$message.client_msg_id),
+            "senderId": String(&$message.sender_id),
+            "type": String($message.r#type().as_str_name()),
+            "text": String(&$message.text),
             "payloadBytes": Int($message.payload.len() as i64),
             "createdAt": Int($message.created_at),
         )
@@ -86,100 +129,100 @@ const COMMITTED: &[Field] =
     message_fields!(Record::Committed(it) => it.message, "lsn": Int(it.lsn as i64));
 
 const REJECTION: &[Field] = fields!(Record::Rejection(it) =>
-    "conversationId": Text(refused(it).0),
-    "userId": Text(refused(it).1),
-    "code": Text(it.error.code().as_str_name()),
-    "message": Text(&it.error.message),
+    "conversationId": String(refused(it).0),
+    "userId": String(refused(it).1),
+    "code": String(it.error.code().as_str_name()),
+    "message": String(&it.error.message),
     "retryable": Bool(it.error.retryable),
 );
 
 const REPLY: &[Field] = fields!(Record::Reply(it) =>
     "id": Int(it.ticket.id() as i64),
     "isError": Bool(matches!(it.body, Body::Error(_))),
-    "code": Text(match &it.body { Body::Error(error) => error.code().as_str_name(), _ => "" }),
+    "code": String(match &it.body { Body::Error(error) => error.code().as_str_name(), _ => "" }),
 );
 
 const COMMAND: &[Field] = fields!(Record::Command(it) =>
-    "conversationId": Text(&it.conversation_id),
-    "userId": Text(&it.session.user_id),
+    "conversationId": String(&it.conversation_id),
+    "userId": String(&it.session.user_id),
     "admin": Bool(it.session.scopes.admin),
-    "wish": Text(wish(&it.wish)),
+    "wish": String(wish(&it.wish)),
 );
 
 const CHANGE: &[Field] = fields!(Record::Change(it) =>
-    "conversationId": Text(&it.fact.conversation_id),
-    "by": Text(&it.fact.by),
+    "conversationId": String(&it.fact.conversation_id),
+    "by": String(&it.fact.by),
     "at": Int(it.fact.at),
-    "change": Text(change(&it.fact)),
+    "change": String(change(&it.fact)),
 );
 
 const FACT: &[Field] = fields!(Record::Fact(it) =>
     "lsn": Int(it.lsn as i64),
-    "conversationId": Text(&it.fact.conversation_id),
-    "by": Text(&it.fact.by),
+    "conversationId": String(&it.fact.conversation_id),
+    "by": String(&it.fact.by),
     "at": Int(it.fact.at),
-    "change": Text(change(&it.fact)),
+    "change": String(change(&it.fact)),
 );
 
 const GRANT: &[Field] = fields!(Record::Grant(it) =>
-    "conversationId": Text(&it.conversation_id),
-    "userId": Text(match &it.subject { GrantSubject::User { user_id, .. } => user_id, _ => "" }),
-    "role": Text(grant(it).map_or(Role::Unspecified, |grant| grant.role).as_str_name()),
+    "conversationId": String(&it.conversation_id),
+    "userId": String(match &it.subject { GrantSubject::User { user_id, .. } => user_id, _ => "" }),
+    "role": String(grant(it).map_or(Role::Unspecified, |grant| grant.role).as_str_name()),
     "mutedUntil": Int(grant(it).map_or(0, |grant| grant.muted_until)),
     "banned": Bool(grant(it).is_some_and(|grant| grant.banned)),
 );
 
 const SESSION_EVENT: &[Field] = fields!(Record::SessionEvent(it) =>
-    "userId": Text(&it.session.user_id),
-    "deviceId": Text(&it.session.device_id),
+    "userId": String(&it.session.user_id),
+    "deviceId": String(&it.session.device_id),
     "session": Int(it.session.number as i64),
     "online": Bool(it.online),
     "at": Int(it.at),
 );
 
 const ONLINE: &[Field] = fields!(Record::Online(it) =>
-    "userId": Text(&it.user_id),
+    "userId": String(&it.user_id),
     "online": Bool(it.online),
 );
 
 const SUBSCRIPTION: &[Field] = fields!(Record::Subscription(it) =>
-    "userId": Text(&it.session.user_id),
+    "userId": String(&it.session.user_id),
     "users": Int(it.user_ids.len() as i64),
 );
 
 const PRESENCE: &[Field] = fields!(Record::Presence(it) =>
-    "userId": Text(&it.user_id),
+    "userId": String(&it.user_id),
     "online": Bool(it.online),
     "sessions": Int(it.sessions.len() as i64),
 );
 
 const QUERY: &[Field] = fields!(Record::Query(it) =>
-    "userId": Text(&it.session.user_id),
-    "deviceId": Text(&it.session.device_id),
+    "userId": String(&it.session.user_id),
+    "deviceId": String(&it.session.device_id),
 );
 
 const FOUND: &[Field] = fields!(Record::Found(it) =>
-    "conversationId": Text(&it.submission.send.conversation_id),
-    "clientMsgId": Text(&it.submission.send.client_msg_id),
-    "senderId": Text(&it.submission.session.user_id),
+    "conversationId": String(&it.submission.send.conversation_id),
+    "clientMsgId": String(&it.submission.send.client_msg_id),
+    "senderId": String(&it.submission.session.user_id),
     "known": Bool(it.original.is_some()),
 );
 
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
-    "event": Text(match it.event { Event::Message(_) => "message", Event::ConversationChanged(_) => "conversationChanged" }),
-    "conversationId": Text(match &it.event {
+    "event": String(match it.event { Event::Message(_) => "message", Event::ConversationChanged(_) => "conversationChanged" }),
+    "conversationId": String(match &it.event {
         Event::Message(message) => &message.conversation_id,
         Event::ConversationChanged(notice) => &notice.conversation_id,
     }),
-    "senderId": Text(delivered(&it.event).map_or("", |message| &message.sender_id)),
-    "type": Text(delivered(&it.event).map_or("", |message| message.r#type().as_str_name())),
-    "text": Text(delivered(&it.event).map_or("", |message| &message.text)),
+    "senderId": String(delivered(&it.event).map_or("", |message| &message.sender_id)),
+    "type": String(delivered(&it.event).map_or("", |message| message.r#type().as_str_name())),
+    "text": String(delivered(&it.event).map_or("", |message| &message.text)),
     "seq": Int(delivered(&it.event).map_or(0, |message| message.seq as i64)),
-    "recipients": Texts(&it.to),
+    "recipients": Strings(&it.to),
 );
 
 const FANOUT_STATS: &[Field] = fields!(Record::FanoutStats(it) =>
-    "conversationType": Text(it.conversation_type.as_str_name()),
+    "conversationType": String(it.conversation_type.as_str_name()),
     "recipients": Int(i64::from(it.recipients)),
     "bytes": Int(i64::from(it.bytes)),
 );

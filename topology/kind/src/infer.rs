@@ -1,0 +1,34 @@
+//! Types of ports that depend on the file: what a kind makes of its inputs.
+
+use crate::{Options, Shape};
+
+/// Derives the shapes of a kind's outputs from those of its inputs. Runs in the compiler; the same code
+/// compiles the expressions again when the node is built, so what it accepts can be built.
+pub type Infer = fn(&Inference<'_>) -> Result<Vec<Shape>, Vec<Mistake>>;
+
+/// What is known of a node when its types are derived.
+pub struct Inference<'a> {
+    /// By input port. `None`: not wired, or its producer has mistakes of its own.
+    pub inputs: &'a [Option<Shape>],
+    pub options: &'a Options,
+    /// How many outputs the node has: those of the description, then those that the file names.
+    pub outputs: usize,
+}
+
+impl Inference<'_> {
+    /// Every output carries what the main input carries.
+    pub fn all_like_input(&self) -> Vec<Shape> {
+        self.inputs.first().cloned().flatten().map_or_else(Vec::new, |s| vec![s; self.outputs])
+    }
+}
+
+/// A mistake in an option that types show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    pub option: &'static str,
+    /// The key inside the option's table, or the text inside its list.
+    pub within: Option<String>,
+    /// In bytes from the start of the text.
+    pub offset: usize,
+    pub message: String,
+}

@@ -1,0 +1,133 @@
+//! What each wire carries: ports match by record type, and kinds derive the types of their outputs.
+
+use imflow_kind::{Inference, Mistake, OptType, Shape};
+
+use super::type_names;
+use crate::diagnostic::{Diagnostics, Span};
+use crate::parse::{Item, Tree};
+use crate::resolve::{Node, NodeId, Wire};
+
+type Shapes = [Vec<Option<Shape>>];
+
+/// Checks the wires into a node and derives the shapes of its outputs. Its producers come first.
+pub(super) fn check(
+    id: NodeId,
+    nodes: &[Node],
+    shapes: &mut Shapes,
+    diagnostics: &mut Diagnostics,
+) {
+    let node = &nodes[id];
+    for port in 0..node.inputs.len() {
+        check_port(node, port, nodes, shapes, diagnostics);
+    }
+    let inputs = input_shapes(node, shapes);
+    let Some(infer) = node.kind.infer else {
+        for (output, slot) in node.outputs.iter().zip(&mut shapes[id]) {
+            if output.types.is_empty() {
+                *slot = inputs.first().cloned().flatten();
+            }
+        }
+        return;
+    };
+    let wanted = node.kind.description.inputs.iter().zip(&inputs);
+    if wanted.clone().any(|(port, shape)| port.required && shape.is_none()) {
+        return; // its producers have mistakes of their own
+    }
+    let outputs = node.outputs.len();
+    match infer(&Inference { inputs: &inputs, options: &node.options, outputs }) {
+        Ok(derived) => shapes[id] = derived.into_iter().map(Some).collect(),
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| report(node, &inputs, mistake, diagnostics));
+        }
+    }
+}
+
+/// What each input port of a node carries: what its first wire does.
+pub(crate) fn input_shapes(node: &Node, shapes: &Shapes) -> Vec<Option<Shape>> {
+    let carried = |wires: &Vec<Wire>| {
+        wires.first().and_then(|wire| shapes[wire.from.0].get(wire.from.1).cloned().flatten())
+    };
+    node.inputs.iter().map(carried).collect()
+}
+
+fn check_port(
+    node: &Node,
+    port: usize,
+    nodes: &[Node],
+    shapes: &Shapes,
+    diagnostics: &mut Diagnostics,
+) {
+    let described = &node.kind.description.inputs[port];
+    let mut first: Option<&Shape> = None;
+    for wire in &node.inputs[port] {
+        let (from, output) = wire.from;
+        let Some(Some(carried)) = shapes[from].get(output) else { continue };
+        let producer = &nodes[from];
+        let takes = described.types;
+        if !takes.is_empty() && !takes.contains(&carried.record_type()) {
+            let message = format!(
+                "`{}` carries {carried}, but port `{}` of `{}` takes {}",
+                producer.output_name(output),
+                described.name,
+                node.name,
+                type_names(takes)
+            );
+            diagnostics
+                .error("E011", &wire.span, message, format!("a {carried} here"))
+                .also(&producer.span, format!("`{}` is defined here", producer.name));
+        }
+        if takes.is_empty() && first.is_some_and(|first| first != carried) {
+            let message = format!(
+                "the inputs of `{}` carry {} and {carried}",
+                node.name,
+                first.expect("just seen")
+            );
+            let label = "another record type than the first input's";
+            diagnostics.error("E011", &wire.span, message, label);
+        }
+        first = first.or(Some(carried));
+    }
+}
+
+fn report(node: &Node, inputs: &[Option<Shape>], mistake: &Mistake, diagnostics: &mut Diagnostics) {
+    let options = node.kind.description.options;
+    let kind = options.iter().find(|o| o.name == mistake.option).map(|o| o.kind);
+    let is_expression =
+        matches!(kind, Some(OptType::Predicate | OptType::Expression | OptType::Expressions));
+    let place = place_of(node, mistake, diagnostics);
+    let input = inputs.first().cloned().flatten();
+    let on = input.map_or_else(String::new, |shape| format!(" on {:?}", shape.record_type()));
+    let message = match &mistake.within {
+        Some(key) => {
+            format!(
+                "option `{}` of `{}`, `{key}`{on}: {}",
+                mistake.option, node.name, mistake.message
+            )
+        }
+        None => format!("option `{}` of `{}`{on}: {}", mistake.option, node.name, mistake.message),
+    };
+    diagnostics.error(if is_expression { "E017" } else { "E018" }, &place, message, "here");
+}
+
+/// The place inside the text that has the mistake, if the file spells it without escapes.
+fn place_of(node: &Node, mistake: &Mistake, diagnostics: &Diagnostics) -> Span {
+    let Some(item) = node.written.get(mistake.option) else { return node.span.clone() };
+    let item = match (&item.value, &mistake.within) {
+        (Tree::Table(entries), Some(key)) => {
+            entries.iter().find(|(k, _)| k.name == *key).map_or(item, |(_, item)| item)
+        }
+        (Tree::List(items), Some(text)) => {
+            let same = |item: &&Item| matches!(&item.value, Tree::Text(t) if t == text);
+            items.iter().find(same).unwrap_or(item)
+        }
+        _ => item,
+    };
+    let Tree::Text(source) = &item.value else { return item.span.clone() };
+    let mut place = item.span.clone();
+    let written = &diagnostics.sources.text(place.source)[place.range.clone()];
+    if let Some(at) = written.find(source.as_str()) {
+        let start = place.range.start + at + mistake.offset.min(source.len());
+        place.range = start..(start + 1).min(place.range.end);
+    }
+    place
+}

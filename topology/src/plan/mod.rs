@@ -1,0 +1,179 @@
+//! Where each node runs and how each wire is carried.
+//!
+//! The *conversation* stage is the message path: one single-worker timely instance for each worker,
+//! partitioned by conversation. The *user* stage is one instance for presence, devices and reads; the
+//! *global* stage is one for groups that cut across both. Wires inside an instance are timely edges; all
+//! others re-enter through an instance's ingest.
+
+mod split;
+mod stages;
+
+use imflow_kind::{Form, RoleName, Shape};
+use imflow_proto::RecordType;
+
+use crate::check::{Checked, input_shapes};
+use crate::resolve::{Listener, Node, NodeId, Service};
+
+/// A set of timely instances with one partitioning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    Conversation,
+    User,
+    Global,
+}
+
+impl Stage {
+    /// All, in the order of their instances.
+    pub const ALL: [Self; 3] = [Self::Conversation, Self::User, Self::Global];
+
+    /// As in `imflow graph`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conversation => "conversation",
+            Self::User => "user",
+            Self::Global => "global",
+        }
+    }
+
+    /// Whether a full edge into this stage drops records, and counts them, instead of holding its
+    /// sender: the message path never waits for an analyst.
+    pub fn is_lossy(self) -> bool {
+        self == Self::Global
+    }
+
+    /// The stage of records of this type when nothing else decides.
+    pub fn of(record: RecordType) -> Self {
+        match record {
+            RecordType::SessionEvent
+            | RecordType::Online
+            | RecordType::Subscription
+            | RecordType::Presence
+            | RecordType::Query => Self::User,
+            _ => Self::Conversation,
+        }
+    }
+}
+
+/// How a wire is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeKind {
+    /// A timely edge inside an instance.
+    Direct,
+    /// From a source, or from a sink's completions: injected at ingest.
+    Entry,
+    /// From downstream in the same instance: re-enters as a completion in a later epoch.
+    Feedback,
+    /// From an operator in another stage: a bounded queue. When it is full the sender's stage stops to
+    /// drain its ingest, or drops ([`Stage::is_lossy`]).
+    Stage,
+}
+
+/// One wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    pub from: (NodeId, usize),
+    pub to: (NodeId, usize),
+    pub kind: EdgeKind,
+    pub record: RecordType,
+    /// The stage in which the consumer takes it.
+    pub stage: Stage,
+}
+
+/// A graph that can run.
+pub struct Plan {
+    pub service: Service,
+    pub listeners: Vec<Listener>,
+    pub nodes: Vec<Node>,
+    pub edges: Vec<Edge>,
+    /// Operators, producers first.
+    pub order: Vec<NodeId>,
+    /// The stage of each node; sinks that inherit run in the stage of each wire.
+    pub stages: Vec<Stage>,
+    /// What each input port of each node carries; both parts of a split node have those of the whole.
+    pub inputs: Vec<Vec<Option<Shape>>>,
+    /// What each output port of each node carries, likewise.
+    pub outputs: Vec<Vec<Option<Shape>>>,
+    /// The node that the process recovers from.
+    pub journal: Option<NodeId>,
+}
+
+impl Plan {
+    /// The wires into a node, in one stage.
+    pub fn inputs_of(&self, node: NodeId, stage: Stage) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(move |e| e.to.0 == node && e.stage == stage)
+    }
+
+    /// The number of instances: the conversation workers, one for the user stage, and one for the global
+    /// stage if anything runs there.
+    pub fn instances(&self) -> usize {
+        let has_global = self.edges.iter().any(|edge| edge.stage == Stage::Global);
+        self.service.workers + 1 + usize::from(has_global)
+    }
+
+    /// The stage of an instance.
+    pub fn stage_of_instance(&self, instance: usize) -> Stage {
+        match instance.checked_sub(self.service.workers) {
+            None => Stage::Conversation,
+            Some(0) => Stage::User,
+            Some(_) => Stage::Global,
+        }
+    }
+
+    /// The instances of a stage.
+    pub fn instances_of(&self, stage: Stage) -> std::ops::Range<usize> {
+        let workers = self.service.workers;
+        match stage {
+            Stage::Conversation => 0..workers,
+            Stage::User => workers..workers + 1,
+            Stage::Global => workers + 1..self.instances(),
+        }
+    }
+}
+
+pub(crate) fn plan(checked: Checked) -> Plan {
+    let Checked { service, listeners, nodes, shapes, order } = checked;
+    let inputs: Vec<_> = nodes.iter().map(|node| input_shapes(node, &shapes)).collect();
+    let stages = stages::assign(&nodes, &shapes, &order);
+    let edges = stages::edges(&nodes, &shapes, &stages);
+    let journal =
+        nodes.iter().position(|n| n.kind.description.provides.contains(&RoleName::Journal));
+    let order = order
+        .into_iter()
+        .filter(|id| matches!(nodes[*id].kind.form, Form::Operator(_) | Form::Collection(_)))
+        .collect();
+    let mut plan =
+        Plan { service, listeners, nodes, edges, order, stages, inputs, outputs: shapes, journal };
+    split::split(&mut plan);
+    plan
+}
+
+/// Whether a node is written in differential.
+pub(crate) fn is_collection(node: &Node) -> bool {
+    matches!(node.kind.form, Form::Collection(_))
+}
+
+impl Plan {
+    /// What enters a stage through its ingest: the output ports of other nodes, each once.
+    pub fn entries(&self, stage: Stage) -> Vec<(NodeId, usize)> {
+        let mut entries = Vec::new();
+        for edge in self.edges.iter().filter(|e| e.stage == stage && e.kind != EdgeKind::Direct) {
+            if !entries.contains(&edge.from) {
+                entries.push(edge.from);
+            }
+        }
+        entries
+    }
+
+    /// Output ports that leave an instance: one edge for each port and stage reached.
+    pub fn exits(&self) -> Vec<Edge> {
+        let mut exits: Vec<Edge> = Vec::new();
+        for edge in
+            self.edges.iter().filter(|e| matches!(e.kind, EdgeKind::Feedback | EdgeKind::Stage))
+        {
+            if !exits.iter().any(|e| e.from == edge.from && e.stage == edge.stage) {
+                exits.push(*edge);
+            }
+        }
+        exits
+    }
+}
