@@ -1,13 +1,11 @@
 //! Makes records durable in groups: the one writer of the log.
 //!
-//! A commit takes whatever waits (at most 1,000 records or the commit size): encode, one write, one
-//! sync, then completions. The next begins when that has returned, without a timer, so that groups
-//! grow with the load. A write or sync that fails ends the process: what the disk holds is unknown
-//! then, and only recovery can tell. Knows nothing of the index but its inbox, which is bounded; when
-//! it is full, commits wait.
+//! Records are added until the group is full (1,000 records or the commit size) or none wait; then one
+//! commit: one write, one sync, completions. What the index needs to follow is handed back. A write or
+//! sync that fails ends the process: what the disk holds is unknown then, and only recovery can tell.
+//! Who calls it, and when, is for the two forms of the sink.
 
 use std::sync::Arc;
-use std::vec;
 
 use imflow_proto::Record;
 use imflow_proto::record::{Change, Committed, CommittedFact, Lsn, Ordered};
@@ -25,25 +23,12 @@ use super::{LogError, segments};
 /// Records in one commit.
 const COMMIT_RECORDS: usize = 1_000;
 
-/// What the committer is sent.
-pub(crate) enum Inbox {
-    /// A batch of one worker.
-    Records(usize, Vec<Record>),
-    /// Commit what came before, then end.
-    Stop,
-}
-
 pub(crate) struct Committer {
-    inbox: flume::Receiver<Inbox>,
-    index: flume::Sender<Group>,
     segments: Arc<Segments>,
     space: Arc<Space>,
     progress: Arc<Progress>,
     completions: Completions,
     tail: Tail,
-    /// The batch that the last commit did not finish.
-    begun: Option<(usize, vec::IntoIter<Record>)>,
-    stopped: bool,
     /// Room for a header, then the frames of the commit.
     buffer: Vec<u8>,
     group: Vec<Waiting>,
@@ -64,87 +49,44 @@ enum Encoded {
 
 impl Committer {
     pub(crate) fn new(
-        inbox: flume::Receiver<Inbox>,
-        index: flume::Sender<Group>,
-        shared: (Arc<Segments>, Arc<Space>, Arc<Progress>),
+        segments: Arc<Segments>,
+        space: Arc<Space>,
+        progress: Arc<Progress>,
         completions: Completions,
         tail: Tail,
     ) -> Self {
-        let (segments, space, progress) = shared;
         let group = Vec::with_capacity(COMMIT_RECORDS);
-        let (begun, stopped, buffer) = (None, false, vec![0; HEADER]);
-        Self {
-            inbox,
-            index,
-            segments,
-            space,
-            progress,
-            completions,
-            tail,
-            begun,
-            stopped,
-            buffer,
-            group,
-        }
+        let buffer = vec![0; HEADER];
+        Self { segments, space, progress, completions, tail, buffer, group }
     }
 
-    /// Commits until told to stop.
-    pub(crate) fn run(mut self) {
-        loop {
-            match self.step() {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    tracing::error!(
-                        "{error}; the process ends, because only a restart can tell what the disk holds"
-                    );
-                    std::process::abort();
-                }
-            }
-        }
+    /// Whether the group takes no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.group.len() >= COMMIT_RECORDS || self.buffer.len() >= self.space.sizes.commit as usize
     }
 
-    /// Waits for records and commits one group; `false`: told to stop, and nothing is left.
-    pub(crate) fn step(&mut self) -> Result<bool, LogError> {
-        self.collect();
-        if !self.group.is_empty() {
-            let (segment, start) = self.write()?;
-            self.publish(segment, start);
-        }
-        Ok(!self.stopped)
+    /// Whether there is nothing to commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.group.is_empty()
     }
 
-    /// Fills the buffer with what waits; blocks only while there is nothing at all.
-    fn collect(&mut self) {
-        self.buffer.truncate(HEADER);
-        while self.group.len() < COMMIT_RECORDS
-            && self.buffer.len() < self.space.sizes.commit as usize
-        {
-            let Some((worker, records)) = &mut self.begun else {
-                let next = if self.group.is_empty() {
-                    self.inbox.recv().ok()
-                } else {
-                    self.inbox.try_recv().ok()
-                };
-                match next {
-                    Some(Inbox::Records(worker, records)) => {
-                        self.begun = Some((worker, records.into_iter()))
-                    }
-                    Some(Inbox::Stop) => return self.stopped = true,
-                    None if self.group.is_empty() => return self.stopped = true,
-                    None => return,
-                }
-                continue;
-            };
-            let worker = *worker;
-            match records.next() {
-                Some(record) => self.encode(worker, record),
-                None => self.begun = None,
-            }
+    /// Makes the group durable and tells the dataflow; gives what the index has to follow. Ends the
+    /// process when the log cannot be written.
+    pub(crate) fn commit(&mut self) -> Option<Group> {
+        if self.group.is_empty() {
+            return None;
         }
+        let (segment, start) = self.write().unwrap_or_else(|error| {
+            tracing::error!(
+                "{error}; the process ends, because only a restart can tell what the disk holds"
+            );
+            std::process::abort()
+        });
+        Some(self.publish(segment, start))
     }
 
-    fn encode(&mut self, worker: usize, record: Record) {
+    /// Adds a record of a worker to the group.
+    pub(crate) fn add(&mut self, worker: usize, record: Record) {
         let offset = self.buffer.len();
         let lsn = self.tail.next_lsn + self.group.len() as u64;
         let first = if self.group.is_empty() { STARTS_COMMIT } else { 0 };
@@ -202,8 +144,8 @@ impl Committer {
         self.tail = Tail { segment, file, end: 0, next_lsn: self.tail.next_lsn };
     }
 
-    /// Tells everyone that the group is durable: first the dataflow, then the index.
-    fn publish(&mut self, segment: u32, start: u64) {
+    /// Tells the dataflow that the group is durable; gives the group for the index.
+    fn publish(&mut self, segment: u32, start: u64) -> Group {
         let mut indexed = Vec::with_capacity(self.group.len());
         let first = self.tail.next_lsn;
         let last = first + self.group.len() as u64 - 1;
@@ -226,8 +168,8 @@ impl Committer {
             }
         }
         self.completions.flush();
-        // Closed only when the indexer has died, which has ended the process or is ending it.
-        let _ = self.index.send(Group { segment, last_lsn: last, records: indexed });
+        self.buffer.truncate(HEADER);
+        Group { segment, last_lsn: last, records: indexed }
     }
 }
 

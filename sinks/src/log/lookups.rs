@@ -1,7 +1,6 @@
 //! Answers dedup: was this clientMsgId committed before?
 //!
-//! First in, first out on one thread, so that the answers of a worker leave in the order of its
-//! questions. An answer is never guessed: when the index cannot tell, the sender gets INTERNAL and
+//! First in, first out, so that the answers of a worker leave in the order of its questions. An answer is never guessed: when the index cannot tell, the sender gets INTERNAL and
 //! dedup gets no answer, since "not found" could store a message twice.
 
 use std::sync::Arc;
@@ -29,34 +28,33 @@ pub(crate) struct Lookups {
     pub space: Arc<Space>,
     pub clock: Arc<dyn Clock>,
     pub retain: Duration,
-    pub inbox: flume::Receiver<Inbox>,
     pub injector: Arc<dyn Injector>,
 }
 
 impl Lookups {
     /// Answers until told to stop.
-    pub(crate) fn run(self) {
-        while let Ok(Inbox::Lookups(worker, records)) = self.inbox.recv() {
-            let found = self.answer(records);
-            if !found.is_empty() {
-                self.injector.send(worker, FOUND, found);
-            }
+    pub(crate) fn run(self, inbox: &flume::Receiver<Inbox>) {
+        while let Ok(Inbox::Lookups(worker, records)) = inbox.recv() {
+            self.answer(worker, records);
         }
     }
 
-    fn answer(&self, records: Vec<Record>) -> Vec<Record> {
+    /// Sends the answers to a worker's lookups back to it.
+    pub(crate) fn answer(&self, worker: usize, records: Vec<Record>) {
         while let Err(error) = self.index.caught_up() {
             if self.space.has_given_up_index() {
-                return Vec::new();
+                return;
             }
             tracing::warn!("{error}; repeated messages wait for it");
         }
-        records
-            .into_iter()
-            .filter_map(|record| {
-                if let Record::Lookup(submission) = record { self.find(submission) } else { None }
-            })
-            .collect()
+        let find = |record| match record {
+            Record::Lookup(submission) => self.find(submission),
+            _ => None,
+        };
+        let found: Vec<_> = records.into_iter().filter_map(find).collect();
+        if !found.is_empty() {
+            self.injector.send(worker, FOUND, found);
+        }
     }
 
     fn find(&self, submission: Arc<Submission>) -> Option<Record> {

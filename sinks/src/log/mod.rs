@@ -4,9 +4,11 @@
 //! worker -> intake -> committer -> (disk) -> completions -> worker
 //!                         `-> indexer -> ingester           lookups -> worker
 //! ```
+//! [`threaded`] runs these on threads of their own, [`stepped`] (for simulated runs) on the caller's.
 //! The log is the truth: what leaves the port `committed` is on disk, everything else is rebuilt from
 //! it. Recovery runs while the kind is built, so that its errors show before anything listens.
 
+mod commit_thread;
 mod committer;
 mod completions;
 mod error;
@@ -16,16 +18,18 @@ mod index;
 mod journal;
 mod lookups;
 mod meta;
+mod parts;
 mod progress;
 mod recover;
 mod scan;
 mod segments;
-mod sink;
 mod snapshots;
 mod space;
+mod stepped;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod threaded;
 
 use std::sync::Arc;
 
@@ -40,7 +44,9 @@ pub use index::{Index, Lag};
 
 use files::{Disk, Lock, Memory};
 use index::{FjallTables, MemoryTables, Policy};
-use sink::{LogSink, Storage};
+use parts::Storage;
+use stepped::SteppedLog;
+use threaded::ThreadedLog;
 
 /// `records: Ordered | Change`, `lookups: Lookup` → `committed: Committed`, `facts: Fact`, `found: Found`
 ///
@@ -130,7 +136,8 @@ pub fn kind() -> Kind {
     Kind::sink(&DESCRIPTION, on_disk).simulated_by(Form::Sink(Arc::new(in_memory)))
 }
 
-/// The kind `log` with its files in memory and nothing to wait for: the same code but the disk. It
+/// The kind `log` with its files in memory: the same code but the disk and the threads. Whatever it is
+/// given is committed, indexed and answered on the thread that gives it, before the call returns. It
 /// keeps the newest segments and forgets older ones.
 pub fn simulated_log() -> Kind {
     Kind::sink(&DESCRIPTION, in_memory)
@@ -143,17 +150,17 @@ fn on_disk(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
     meta::check(&*files, context.partitions)?;
     let snapshots = Arc::new(Disk::open(context.data.join("snapshots"))?);
     let tables = Arc::new(FjallTables::open(&context.data.join("index"))?);
-    let storage = Storage { files, snapshots, tables, policy: Policy::Ingest, lock: Some(lock) };
-    Ok(Box::new(LogSink::build(context, storage)?))
+    let storage = Storage { files, tables, policy: Policy::Ingest, lock: Some(lock) };
+    Ok(Box::new(ThreadedLog::build(context, storage, snapshots)?))
 }
 
 fn in_memory(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
     let storage = Storage {
         files: Arc::new(Memory::default()),
-        snapshots: Arc::new(Memory::default()),
         tables: Arc::new(MemoryTables::default()),
         policy: Policy::Keep(SIMULATED_SEGMENTS),
         lock: None,
     };
-    Ok(Box::new(LogSink::build(context, storage)?))
+    let snapshots = Arc::new(Memory::default());
+    Ok(Box::new(SteppedLog::build(context, &storage, snapshots)?))
 }

@@ -1,7 +1,7 @@
 //! Keeps the newest snapshot of each partition's state.
 //!
-//! `NN.snap`: magic 8 | partition u32 | crc32c u32 | lsn u64 | state. Written by one thread, replaced
-//! whole. A snapshot only saves time: one that cannot be used is ignored with a warning, and the log
+//! `NN.snap`: magic 8 | partition u32 | crc32c u32 | lsn u64 | state. Written by one thread (or at once,
+//! where files are in memory), replaced whole. A snapshot only saves time: one that cannot be used is ignored with a warning, and the log
 //! is replayed from its start. What waits to be written is one snapshot a partition, the newest.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub(crate) struct Snapshots {
     files: Arc<dyn Files>,
     pending: Mutex<Pending>,
     changed: Condvar,
+    /// Nobody runs [`Snapshots::run`].
+    at_once: bool,
 }
 
 #[derive(Default)]
@@ -32,8 +34,14 @@ struct Pending {
 }
 
 impl Snapshots {
+    /// Snapshots that [`Snapshots::run`] writes on a thread of its own.
     pub(crate) fn new(files: Arc<dyn Files>) -> Self {
-        Self { files, pending: Mutex::default(), changed: Condvar::new() }
+        Self { files, pending: Mutex::default(), changed: Condvar::new(), at_once: false }
+    }
+
+    /// Snapshots that are written by whoever saves them.
+    pub(crate) fn written_at_once(files: Arc<dyn Files>) -> Self {
+        Self { at_once: true, ..Self::new(files) }
     }
 
     /// Hands a snapshot to the writer.
@@ -44,6 +52,9 @@ impl Snapshots {
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&lsn.to_le_bytes());
         bytes.extend_from_slice(state);
+        if self.at_once {
+            return self.write(partition, bytes);
+        }
         self.pending.lock().newest.insert(partition, bytes);
         self.changed.notify_all();
     }
@@ -85,7 +96,7 @@ impl Snapshots {
     pub(crate) fn run(&self) {
         loop {
             let mut pending = self.pending.lock();
-            let Some((partition, mut bytes)) = pending.newest.pop_first() else {
+            let Some((partition, bytes)) = pending.newest.pop_first() else {
                 if pending.stopping {
                     return;
                 }
@@ -93,15 +104,19 @@ impl Snapshots {
                 continue;
             };
             drop(pending);
-            let crc = crc32c(&bytes[PREFIX..]);
-            bytes[12..PREFIX].copy_from_slice(&crc.to_le_bytes());
-            let name = name(partition);
-            if let Err(error) = self.files.replace(&name, &bytes) {
-                tracing::warn!(
-                    "cannot write the snapshot `{}`: {error}; the last one stays",
-                    self.files.path(&name)
-                );
-            }
+            self.write(partition, bytes);
+        }
+    }
+
+    fn write(&self, partition: u32, mut bytes: Vec<u8>) {
+        let crc = crc32c(&bytes[PREFIX..]);
+        bytes[12..PREFIX].copy_from_slice(&crc.to_le_bytes());
+        let name = name(partition);
+        if let Err(error) = self.files.replace(&name, &bytes) {
+            tracing::warn!(
+                "cannot write the snapshot `{}`: {error}; the last one stays",
+                self.files.path(&name)
+            );
         }
     }
 

@@ -23,39 +23,47 @@ pub(crate) enum Policy {
 }
 
 pub(crate) struct Ingester {
-    pub index: Arc<Index>,
-    pub space: Arc<Space>,
-    pub policy: Policy,
-    pub inbox: flume::Receiver<Arc<RamSegment>>,
+    index: Arc<Index>,
+    space: Arc<Space>,
+    policy: Policy,
+    /// Sealed segments that are kept in memory, oldest first.
+    kept: VecDeque<u32>,
 }
 
 impl Ingester {
-    /// Moves segments until the indexer has ended.
-    pub(crate) fn run(self) {
-        let mut kept = VecDeque::new();
-        while let Ok(segment) = self.inbox.recv() {
-            let moved = match self.policy {
-                Policy::Ingest => {
-                    self.space.insist("move a segment into the index", || self.take_in(&segment))
-                }
-                Policy::Keep(limit) => {
-                    kept.push_back(segment.number);
-                    if kept.len() > limit
-                        && let Some(number) = kept.pop_front()
-                    {
-                        self.forget(number);
-                    }
-                    true
-                }
-            };
-            if !moved {
+    pub(crate) fn new(index: Arc<Index>, space: Arc<Space>, policy: Policy) -> Self {
+        Self { index, space, policy, kept: VecDeque::new() }
+    }
+
+    /// Takes segments until the indexer has ended.
+    pub(crate) fn run(mut self, inbox: &flume::Receiver<Arc<RamSegment>>) {
+        while let Ok(segment) = inbox.recv() {
+            if !self.take(&segment) {
                 return;
             }
         }
     }
 
+    /// Takes one sealed segment; `false`: the service stops before it could be moved.
+    pub(crate) fn take(&mut self, segment: &RamSegment) -> bool {
+        match self.policy {
+            Policy::Ingest => {
+                self.space.insist("move a segment into the index", || self.move_in(segment))
+            }
+            Policy::Keep(limit) => {
+                self.kept.push_back(segment.number);
+                if self.kept.len() > limit
+                    && let Some(number) = self.kept.pop_front()
+                {
+                    self.forget(number);
+                }
+                true
+            }
+        }
+    }
+
     /// Moves one segment.
-    pub(crate) fn take_in(&self, segment: &RamSegment) -> Result<(), LogError> {
+    pub(crate) fn move_in(&self, segment: &RamSegment) -> Result<(), LogError> {
         store(segment, &*self.index.tables, &self.index.directory, Policy::Ingest)?;
         self.index.ram.write().drop_segment(segment.number);
         Ok(())

@@ -33,11 +33,11 @@ fn fill(rig: &mut Rig) {
 fn history_is_whole_wherever_the_border_to_the_tables_stands() {
     let mut rig = Rig::memory();
     fill(&mut rig);
-    let sealed: Vec<_> = rig.sealed.drain().collect();
+    let sealed: Vec<_> = rig.sealed.drain(..).collect();
     assert!(sealed.len() > 3);
     for segment in [None].into_iter().chain(sealed.into_iter().map(Some)) {
         if let Some(segment) = segment {
-            rig.ingester.take_in(&segment).expect("the tables take it");
+            rig.ingester.move_in(&segment).expect("the tables take it");
         }
         for limit in [1, 7, 200] {
             assert!(history(&rig, "c", limit).iter().map(|message| message.seq).eq(1..=60));
@@ -101,13 +101,7 @@ fn a_page_is_closed_at_its_size_and_says_that_more_follow() {
     let files: Arc<dyn Files> = Arc::new(Memory::default());
     let tables: Arc<dyn Tables> = Arc::new(MemoryTables::default());
     let mut open = RamSegment::new(1);
-    let storage = Storage {
-        files,
-        snapshots: Arc::new(Memory::default()),
-        tables,
-        policy: Policy::Ingest,
-        lock: None,
-    };
+    let storage = Storage { files, tables, policy: Policy::Ingest, lock: None };
     let parts = Parts::recover(&storage, Sizes::of_segment(2 << 20)).expect("a new log");
     let mut bytes = Vec::new();
     for seq in 1..=5 {

@@ -20,11 +20,11 @@ use imflow_proto::{Record, Ticket};
 use parking_lot::Mutex;
 
 use super::LogError;
-use super::committer::{Committer, Inbox};
+use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Memory};
-use super::index::{Group, Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Tables};
-use super::sink::{Parts, Storage};
+use super::index::{Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Tables};
+use super::parts::{Parts, Storage};
 use super::space::Sizes;
 
 /// Small enough that a test fills several segments.
@@ -78,10 +78,9 @@ struct Rig {
     gate: imflow_kind::Gate,
     space: Arc<super::space::Space>,
     committer: Committer,
-    inbox: flume::Sender<Inbox>,
-    groups: flume::Receiver<Group>,
     indexer: Indexer,
-    sealed: flume::Receiver<Arc<RamSegment>>,
+    /// Segments that the tables do not hold yet.
+    sealed: Vec<Arc<RamSegment>>,
     ingester: Ingester,
     sent: Arc<Sent>,
     answers: Arc<Answers>,
@@ -89,38 +88,21 @@ struct Rig {
 
 impl Rig {
     fn open(files: Arc<dyn Files>, tables: Arc<dyn Tables>) -> Result<Self, LogError> {
-        let snapshots = Arc::new(Memory::default());
-        let storage = Storage { files, snapshots, tables, policy: Policy::Ingest, lock: None };
+        let storage = Storage { files, tables, policy: Policy::Ingest, lock: None };
         let parts = Parts::recover(&storage, SIZES)?;
-        let (inbox, records) = flume::unbounded();
-        let (to_indexer, groups) = flume::unbounded();
-        let (to_ingester, sealed) = flume::unbounded();
         let sent = Arc::new(Sent::default());
         let completions = Completions::new(Arc::clone(&sent) as Arc<dyn Injector>);
-        let shared = (parts.segments, Arc::clone(&parts.space), parts.progress);
-        let committer = Committer::new(records, to_indexer, shared, completions, parts.tail);
-        let (index, space) = (parts.index, parts.space);
-        let indexer = Indexer {
-            index: Arc::clone(&index),
-            space: Arc::clone(&space),
-            inbox: groups.clone(),
-            sealed: to_ingester,
-        };
-        let ingester = Ingester {
-            index: Arc::clone(&index),
-            space: Arc::clone(&space),
-            policy: Policy::Ingest,
-            inbox: sealed.clone(),
-        };
-        let (gate, answers) = (space.gate(), Arc::default());
+        let Parts { segments, space, progress, index, tail } = parts;
+        let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);
+        let indexer = Indexer { index: Arc::clone(&index), space: Arc::clone(&space) };
+        let ingester = Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest);
+        let (gate, answers, sealed) = (space.gate(), Arc::default(), Vec::new());
         Ok(Self {
             storage,
             index,
             gate,
             space,
             committer,
-            inbox,
-            groups,
             indexer,
             sealed,
             ingester,
@@ -137,17 +119,21 @@ impl Rig {
     /// Commits these records as one group and lets the index follow, all but the tables.
     fn commit(&mut self, records: Vec<Record>) {
         while self.space.make_one().expect("room") {}
-        self.inbox.send(Inbox::Records(0, records)).expect("the committer lives");
-        self.committer.step().expect("memory does not fail");
-        for group in self.groups.drain() {
-            assert!(self.indexer.apply(&group));
+        self.write(records);
+    }
+
+    /// Commits these records in the room that there is.
+    fn write(&mut self, records: Vec<Record>) {
+        records.into_iter().for_each(|record| self.committer.add(0, record));
+        if let Some(group) = self.committer.commit() {
+            self.sealed.extend(self.indexer.apply(&group).expect("nobody gives up"));
         }
     }
 
     /// Moves sealed segments into the tables.
     fn ingest(&mut self) {
-        for segment in self.sealed.drain() {
-            self.ingester.take_in(&segment).expect("the tables take it");
+        for segment in self.sealed.drain(..) {
+            self.ingester.move_in(&segment).expect("the tables take it");
         }
     }
 

@@ -61,20 +61,14 @@ fn a_full_disk_closes_the_gate_while_everything_admitted_still_fits() {
     while !rig.gate.is_closed() {
         seq += 1;
         while rig.space.make_one().is_ok_and(|made| made) {}
-        rig.inbox
-            .send(Inbox::Records(0, vec![rig.message("c", seq)]))
-            .expect("the committer lives");
-        rig.committer.step().expect("room");
+        rig.write(vec![rig.message("c", seq)]);
     }
     // What is in flight at that moment, as much as the reserve.
     let mut bytes = 0;
     while bytes < SIZES.reserve as usize - 512 {
         seq += 1;
         bytes += prost::Message::encoded_len(&message("c", seq)) + crate::log::frame::HEAD;
-        rig.inbox
-            .send(Inbox::Records(0, vec![rig.message("c", seq)]))
-            .expect("the committer lives");
-        rig.committer.step().expect("the reserve takes it");
+        rig.write(vec![rig.message("c", seq)]);
     }
     assert_eq!(rig.index.lag().committed, seq);
     assert!(rig.gate.is_closed());
@@ -173,18 +167,29 @@ fn what_was_taken_is_durable_after_stop_and_found_after_a_restart() {
 }
 
 #[test]
-fn a_simulated_log_behaves_as_one_on_disk_and_writes_nothing() {
+fn a_simulated_log_has_done_everything_when_a_call_returns() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let context = context(folder.path());
     let mut sink = in_memory(&context).expect("built");
-    let sent = Arc::new(Sent::default());
+    let (sent, answers) = (Arc::new(Sent::default()), Arc::new(Answers::default()));
     let mut intake = sink.intake(0);
     sink.start(Arc::clone(&sent) as Arc<dyn Injector>).expect("started");
     let rig = Rig::memory();
-    intake.on_batch(Time::default(), 0, &mut (1..=100).map(|seq| rig.message("c", seq)).collect());
-    sink.stop();
-    assert_eq!(sent.take().len(), 100);
+    intake.on_batch(
+        Time::default(),
+        0,
+        &mut (1..=2_500).map(|seq| rig.message("c", seq)).collect(),
+    );
+    assert_eq!(sent.take().len(), 2_500);
     let index = context.roles.find::<Arc<Index>>("store").expect("offered");
-    assert_eq!(index.lag(), crate::log::Lag { committed: 100, indexed: 100 });
+    assert_eq!(index.lag(), crate::log::Lag { committed: 2_500, indexed: 2_500 });
+
+    let lookups = [lookup(&answers, 7), lookup(&answers, 9_999)];
+    intake.on_batch(Time::default(), 1, &mut lookups.into());
+    assert_eq!(sent.take().len(), 2);
+
+    let journal = context.roles.find::<Arc<dyn Journal>>("store").expect("offered");
+    journal.save_snapshot(3, 2_500, b"state".to_vec());
+    assert_eq!(journal.load_snapshot(3).expect("read"), Some((2_500, b"state".to_vec())));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
