@@ -45,8 +45,9 @@ impl Schema {
     }
 }
 
-/// A value of a field.
-#[derive(Clone, Debug, PartialEq)]
+/// A value of a field. In JSON it is the bare value.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
 pub enum Scalar {
     Bool(bool),
     Int(i64),

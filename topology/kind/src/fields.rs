@@ -58,6 +58,22 @@ pub fn row_slot(record: &Record, slot: usize) -> &Scalar {
     }
 }
 
+/// A record as a JSON object of its fields, for files, taps and error reports.
+pub fn to_json(record: &Record) -> serde_json::Map<String, serde_json::Value> {
+    let json = |value: &Scalar| serde_json::to_value(value).unwrap_or(serde_json::Value::Null);
+    if let Record::Row(row) = record {
+        let fields = row.schema.fields.iter().zip(&row.slots);
+        let mut object: serde_json::Map<_, _> =
+            fields.map(|((name, _), value)| (name.to_string(), json(value))).collect();
+        if row.retracted {
+            object.insert("retracted".to_owned(), true.into());
+        }
+        return object;
+    }
+    let fields = fields_of(record.record_type()).iter();
+    fields.map(|(name, slot)| ((*name).to_owned(), json(&slot.value(record)))).collect()
+}
+
 /// A name and the way to the value.
 pub type Field = (&'static str, Slot);
 
