@@ -1,8 +1,10 @@
-//! The sink kinds: the segment log and its index, the reader, the push path.
+//! The sink kinds: the segment log and its index, the reader, the push path, files.
 //!
 //! Only here and in `sources` does the system touch disks and sockets on the message path. A sink runs
 //! in two halves: a hand inside the worker that never waits, and threads of its own that do.
 
+mod discard;
+mod file;
 pub mod log;
 mod push;
 mod reader;
@@ -11,5 +13,5 @@ use imflow_kind::Kind;
 
 /// All kinds of this crate.
 pub fn kinds() -> Vec<Kind> {
-    vec![log::kind(), push::kind(), reader::kind()]
+    vec![log::kind(), push::kind(), reader::kind(), file::kind()]
 }
