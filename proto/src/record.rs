@@ -38,6 +38,25 @@ pub enum RecordType {
     Partial,
 }
 
+impl RecordType {
+    /// Whether such a record holds the right to a command's one reply: wherever it ends, somebody must
+    /// answer it.
+    pub fn holds_ticket(self) -> bool {
+        matches!(
+            self,
+            Self::Submission
+                | Self::Ordered
+                | Self::Rejection
+                | Self::Reply
+                | Self::Command
+                | Self::Change
+                | Self::Query
+                | Self::Lookup
+                | Self::Found
+        )
+    }
+}
+
 /// One record on an edge.
 #[derive(Clone, Debug)]
 pub enum Record {

@@ -10,7 +10,9 @@
 
 mod check;
 mod diagnostic;
+pub mod diff;
 mod graph;
+pub mod outline;
 mod parse;
 mod plan;
 mod registry;

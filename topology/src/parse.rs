@@ -12,6 +12,8 @@ use crate::diagnostic::{Diagnostics, Span};
 pub struct Item {
     pub span: Span,
     pub value: Tree,
+    /// The text before `${VAR}` was replaced in it.
+    pub template: Option<String>,
 }
 
 /// A key and where it stands.
@@ -105,7 +107,7 @@ fn convert(source: usize, value: &toml::Spanned<DeValue<'_>>) -> Item {
         }
         DeValue::Table(table) => Tree::Table(convert_table(source, table)),
     };
-    Item { span: Span { source, range: value.span() }, value: tree }
+    Item { span: Span { source, range: value.span() }, value: tree, template: None }
 }
 
 /// `a.b.c=value`: the value as TOML if it is, else as text.
@@ -127,6 +129,7 @@ fn apply_override(document: &mut Document, argument: &str, diagnostics: &mut Dia
     let mut item = Item {
         span: value_span.clone(),
         value: tree.unwrap_or_else(|| Tree::Text(value.to_owned())),
+        template: None,
     };
     respan(&mut item, &value_span);
     let keys: Vec<&str> = path.split('.').map(str::trim).collect();
@@ -165,14 +168,15 @@ fn insert(table: &mut Document, keys: &[&str], span: &Span, item: Item) {
         (Some((_, old)), false) => {
             let mut inner = Vec::new();
             insert(&mut inner, rest, span, item);
-            *old = Item { span: span.clone(), value: Tree::Table(inner) };
+            *old = Item { span: span.clone(), value: Tree::Table(inner), template: None };
         }
         (None, true) => table.push((Key { span: span.clone(), name: (*first).to_owned() }, item)),
         (None, false) => {
             let mut inner = Vec::new();
             insert(&mut inner, rest, span, item);
             let key = Key { span: span.clone(), name: (*first).to_owned() };
-            table.push((key, Item { span: span.clone(), value: Tree::Table(inner) }));
+            let span = span.clone();
+            table.push((key, Item { span, value: Tree::Table(inner), template: None }));
         }
     }
 }
@@ -184,7 +188,7 @@ fn interpolate(
 ) {
     match &mut item.value {
         Tree::Text(text) if text.contains("${") => match substitute(text, lookup) {
-            Ok(replaced) => *text = replaced,
+            Ok(replaced) => item.template = Some(std::mem::replace(text, replaced)),
             Err(problem) => {
                 diagnostics
                     .error("E016", &item.span, problem, "in this value")

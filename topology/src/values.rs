@@ -92,7 +92,37 @@ pub(crate) fn default_of(option: &Opt) -> Option<Value> {
         OptType::Lists | OptType::Expressions => Tree::Table(Vec::new()),
         _ => Tree::Text(text.to_owned()),
     };
-    read(option.kind, &Item { span: crate::diagnostic::Span::default(), value: tree }).ok()
+    read(
+        option.kind,
+        &Item { span: crate::diagnostic::Span::default(), value: tree, template: None },
+    )
+    .ok()
+}
+
+/// A value as it would be written in the file.
+pub(crate) fn show(value: &Value) -> String {
+    let quoted = |text: &String| format!("{text:?}");
+    match value {
+        Value::Text(text) => quoted(text),
+        Value::Bool(value) => value.to_string(),
+        Value::Integer(value) => value.to_string(),
+        Value::Number(value) => value.to_string(),
+        Value::Duration(value) => format!("\"{}\"", show_ms(value.as_millis() as u64)),
+        Value::Size(bytes) => format!("\"{}\"", show_bytes(*bytes)),
+        Value::Texts(texts) => {
+            format!("[{}]", texts.iter().map(quoted).collect::<Vec<_>>().join(", "))
+        }
+        Value::Entries(entries) => {
+            let entries = entries.iter().map(|(key, text)| format!("{key} = {}", quoted(text)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Value::Lists(lists) => {
+            let lists = lists
+                .iter()
+                .map(|(key, texts)| format!("{key} = {}", show(&Value::Texts(texts.clone()))));
+            format!("{{ {} }}", lists.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 /// What an option takes, for messages and lists.
@@ -173,14 +203,14 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn show_ms(ms: u64) -> String {
-    show(ms, &DURATION_UNITS)
+    with_largest_unit(ms, &DURATION_UNITS)
 }
 
 fn show_bytes(bytes: u64) -> String {
-    show(bytes, &SIZE_UNITS[..4])
+    with_largest_unit(bytes, &SIZE_UNITS[..4])
 }
 
-fn show(value: u64, units: &[(&str, u64)]) -> String {
+fn with_largest_unit(value: u64, units: &[(&str, u64)]) -> String {
     let unit =
         units.iter().rev().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
     let (unit, factor) = unit.unwrap_or(&units[0]);

@@ -13,6 +13,9 @@ pub struct Opt {
     /// As it would be written in the file, without quotes; `None`: required.
     pub default: Option<&'static str>,
     pub doc: &'static str,
+    /// State that was kept under another value is of no use: a change loses it, or rebuilds it from
+    /// the log.
+    pub shapes_state: bool,
 }
 
 /// The type of an option.
@@ -55,12 +58,18 @@ impl Opt {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, kind, default: Some(default), doc }
+        Self { name, kind, default: Some(default), doc, shapes_state: false }
     }
 
     /// An option that must be given.
     pub const fn required(name: &'static str, kind: OptType, doc: &'static str) -> Self {
-        Self { name, kind, default: None, doc }
+        Self { name, kind, default: None, doc, shapes_state: false }
+    }
+
+    /// An option that gives the node's state its meaning.
+    pub const fn shaping_state(mut self) -> Self {
+        self.shapes_state = true;
+        self
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Output {
 #[derive(Clone)]
 pub struct Node {
     pub name: String,
+    /// Its name in an earlier version of the file, under which its state may be found.
+    pub was: Option<String>,
     /// Of the table's name.
     pub span: Span,
     pub kind: Kind,
@@ -189,6 +191,7 @@ fn declare(
         let description = kind.description;
         let mut node = Node {
             name: key.name.clone(),
+            was: None,
             span: key.span.clone(),
             kind: kind.clone(),
             part: Part::Whole,
@@ -202,6 +205,19 @@ fn declare(
         for (option, item) in entries {
             match option.name.as_str() {
                 "kind" => {}
+                "was" => match &item.value {
+                    Tree::Text(text) => node.was = Some(text.clone()),
+                    other => {
+                        let found =
+                            format!("expected the earlier name, found {}", other.type_name());
+                        diagnostics.error(
+                            "E007",
+                            &item.span,
+                            "`was` is not a text".to_owned(),
+                            found,
+                        );
+                    }
+                },
                 "inputs" if !description.inputs.is_empty() => inputs = Some(item.clone()),
                 name => read_option(&mut node, name, option, item, diagnostics),
             }
@@ -283,7 +299,7 @@ fn read_option(node: &mut Node, name: &str, key: &Key, item: &Item, diagnostics:
     let description = node.kind.description;
     let Some(option) = description.options.iter().find(|o| o.name == name) else {
         let mut known: Vec<_> = description.options.iter().map(|o| o.name).collect();
-        known.push("kind");
+        known.extend(["kind", "was"]);
         if !description.inputs.is_empty() {
             known.push("inputs");
         }
