@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use commands::{chat, check, graph, list, run, token};
+use commands::{chat, check, graph, list, plan, run, token};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,6 +53,7 @@ enum Command {
     Run,
     /// Find every mistake in the topology, without starting anything
     Check,
+    Plan(plan::PlanArgs),
     /// Print a token for a client, or a key for the control API, and nothing else
     Token(token::TokenArgs),
     /// Talk in a conversation from this terminal
@@ -91,16 +92,18 @@ enum Failure {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let file = &cli.file;
+    let done = |()| ExitCode::SUCCESS;
     let result = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(file),
-        Command::Check => check::check(file),
-        Command::Token(args) => token(&args, file),
-        Command::Chat(args) => chat(args, file),
-        Command::List(args) => list::list(&args),
-        Command::Graph => graph::graph(file),
+        Command::Run => run::run(file).map(done),
+        Command::Check => check::check(file).map(done),
+        Command::Plan(args) => plan::plan(&args, file),
+        Command::Token(args) => token(&args, file).map(done),
+        Command::Chat(args) => chat(args, file).map(done),
+        Command::List(args) => list::list(&args).map(done),
+        Command::Graph => graph::graph(file).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Config(report)) => {
             eprintln!("{report}");
             ExitCode::from(78)

@@ -51,6 +51,7 @@ impl RecordType {
                 | Self::Command
                 | Self::Change
                 | Self::Query
+                | Self::Subscription
                 | Self::Lookup
                 | Self::Found
         )

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use imflow_kind::{Clock, Roles, SystemClock};
+use imflow_kind::{Clock, Roles, SystemClock, Topology};
 use imflow_sources::HttpListener;
 use imflow_topology::Plan;
+use imflow_topology::outline::outline;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -42,6 +43,8 @@ async fn serve(plan: Plan, file: &FileArgs) -> Result<(), String> {
         roles.offer(&HttpListener::role(&listener.name), Arc::clone(&bound));
         listeners.push(bound);
     }
+    let outline = serde_json::to_string(&outline(&plan)).map_err(|e| e.to_string())?;
+    roles.offer(Topology::NAME, Topology(outline.into()));
     let stop = stop_signal().map_err(|e| format!("signals cannot be watched: {e}"))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let data = plan.service.data.clone();

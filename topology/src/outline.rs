@@ -150,6 +150,6 @@ fn node_outline(plan: &Plan, id: NodeId, node: &Node) -> NodeOutline {
 }
 
 fn shown(node: &Node, name: &str, value: &Value) -> (String, String) {
-    let template = node.written.get(name).and_then(|item| item.template.clone());
-    (name.to_owned(), template.unwrap_or_else(|| values::show(value)))
+    let template = node.written.get(name).and_then(|item| item.template.as_ref());
+    (name.to_owned(), template.map_or_else(|| values::show(value), |text| format!("{text:?}")))
 }

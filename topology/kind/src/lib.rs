@@ -23,6 +23,6 @@ pub use infer::{Infer, Inference, Mistake};
 pub use io::{Applied, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};
-pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError};
+pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError, Topology};
 pub use shape::Shape;
 pub use time::{Clock, SystemClock, Time};

@@ -39,6 +39,16 @@ impl Roles {
     }
 }
 
+/// What the process runs, for those that show it: an outline of the topology as JSON, without secrets.
+/// Offered under [`Topology::NAME`].
+#[derive(Clone, Debug)]
+pub struct Topology(pub Arc<str>);
+
+impl Topology {
+    /// No node of a file has such a name.
+    pub const NAME: &'static str = ".topology";
+}
+
 /// The connections of a gateway. Offered as `Arc<dyn Outboxes>`.
 pub trait Outboxes: Send + Sync {
     /// Answers and pushes, in order. Must not block; bounded by the credit of the commands behind it.
