@@ -43,9 +43,9 @@ pub(super) fn of_changed(
     settings: &[Setting],
     action: Action,
 ) -> Fate {
-    let shaping = settings.iter().find(|setting| {
-        setting.name == "stage" || new.state.shaped_by.iter().any(|name| *name == setting.name)
-    });
+    let shaping = settings
+        .iter()
+        .find(|setting| setting.name == "stage" || new.state.shaped_by.contains(&setting.name));
     let because = match (action, shaping) {
         (Action::Replaced, _) => {
             format!("kind `{}` cannot read the state of `{}`", new.kind, old.kind)
