@@ -42,7 +42,8 @@ def test_a_malformed_json_frame_closes_the_connection(connect, others, frame):
     assert alice.close_reason or alice.goodbye, "the client is told why"
 
 
-@pytest.mark.parametrize("frame", [b"\x05\x01\x02", b"\xff" * 12, b"\x02\xff\xff"])
+# The last: 1,025 envelopes, each of them empty.
+@pytest.mark.parametrize("frame", [b"\x05\x01\x02", b"\xff" * 12, b"\x02\xff\xff", b"\0" * 1025])
 def test_a_malformed_protobuf_frame_closes_the_connection(connect, others, frame):
     alice = connect("alice", format="proto")
     alice.socket.send(frame)
