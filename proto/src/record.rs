@@ -348,8 +348,9 @@ pub enum Ask {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub submission: Arc<Submission>,
-    /// The message that was committed under this id before.
-    pub original: Option<Arc<wire::Message>>,
+    /// The message that was committed under this id before; or the error that the sender gets because
+    /// the index cannot tell.
+    pub original: Result<Option<Arc<wire::Message>>, wire::Error>,
 }
 
 /// An event and the users whose sessions on this node get it.

@@ -7,6 +7,7 @@ use imflow_proto::record::Submission;
 use imflow_proto::wire::Send;
 
 use super::*;
+use crate::log::lookups::Lookups;
 use crate::log::{DESCRIPTION, in_memory, on_disk};
 
 #[test]
@@ -95,6 +96,30 @@ fn context(data: &std::path::Path) -> IoContext {
     }
 }
 
+#[test]
+fn a_lookup_that_the_damaged_log_cannot_answer_says_so() {
+    let files = Arc::new(Memory::default());
+    let mut rig = Rig::open(files.clone(), Arc::new(MemoryTables::default())).expect("a new log");
+    rig.commit(vec![rig.message("c", 1)]);
+    let name = crate::log::segments::name(1);
+    let inside = crate::log::frame::HEADER as u64 + crate::log::frame::HEAD as u64;
+    files.open(&name).expect("there").write_at(&[0xff], inside).expect("inside");
+    rig.sent.take();
+    let lookups = Lookups {
+        index: Arc::clone(&rig.index),
+        space: Arc::clone(&rig.space),
+        clock: Arc::new(SystemClock),
+        retain: Duration::from_secs(60),
+        injector: Arc::clone(&rig.sent) as Arc<dyn Injector>,
+    };
+    lookups.answer(3, vec![lookup(&rig.answers, 1)]);
+    let sent = rig.sent.take();
+    let [(3, 2, Record::Found(found))] = &sent[..] else { panic!("{sent:?}") };
+    let error = found.original.as_ref().expect_err("the record cannot be read");
+    assert_eq!(error.code(), imflow_proto::wire::ErrorCode::Internal);
+    assert_eq!(rig.answers.take(), [], "dedup answers, which must know of it");
+}
+
 /// A session of its own and one lookup of a message that may be stored.
 fn lookup(answers: &Arc<Answers>, seq: u64) -> Record {
     let session = Session {
@@ -157,7 +182,8 @@ fn what_was_taken_is_durable_after_stop_and_found_after_a_restart() {
         assert!(replayed.into_iter().eq(5..=start * 10 + 10));
         let found = sent.take().into_iter().filter_map(|(_, port, record)| match record {
             Record::Found(found) => {
-                Some((port, found.original.as_ref().map(|original| original.seq)))
+                let original = found.original.as_ref().expect("the index is whole");
+                Some((port, original.as_ref().map(|original| original.seq)))
             }
             _ => None,
         });
