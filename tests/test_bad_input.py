@@ -157,6 +157,9 @@ def test_the_muted_and_the_banned_are_told_so(server, connect, others):
     alice.sent("lobby", "again")
     server.put("/v1/conversations/lobby/bans/alice")
     assert alice.refused(send=alice.message("lobby", "hi"))["code"] == "BANNED"
+    assert alice.refused(history={"conversationId": "lobby"})["code"] == "BANNED"
+    (synced,) = alice.ask(sync={"cursors": [{"conversationId": "lobby", "seq": 0}]})["synced"]["conversations"]
+    assert synced["error"]["code"] == "BANNED"
     server.delete("/v1/conversations/lobby/bans/alice")
     alice.sent("lobby", "and again")
     assert [m["text"] for m in bob.history("lobby")] == ["again", "and again"]

@@ -21,7 +21,7 @@ use answer::answer;
 
 /// `queries: Query` → `pages: Reply`
 ///
-/// Errors: INVALID, FORBIDDEN, UNKNOWN_CONVERSATION, NOT_A_MEMBER, BUSY, INTERNAL. Source: SPEC M7.
+/// Errors: INVALID, FORBIDDEN, UNKNOWN_CONVERSATION, NOT_A_MEMBER, BANNED, BUSY, INTERNAL. Source: SPEC M7.
 pub static DESCRIPTION: Description = Description {
     name: "reader",
     family: Family::Sink,

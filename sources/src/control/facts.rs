@@ -214,7 +214,7 @@ impl Shared {
         id: String,
     ) -> Result<wire::ConversationInfo, Refusal> {
         let found = self.read(move |store| store.conversation(&id, "")).await?;
-        found.ok_or_else(|| {
+        found.map(|view| view.info).ok_or_else(|| {
             Refusal::of(
                 ErrorCode::UnknownConversation,
                 "no such conversation; POST /v1/conversations creates one",

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use imflow_kind::View;
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{BanChanged, ConversationCreated, Fact, MembersChanged, MuteChanged};
 use imflow_proto::record::Lsn;
@@ -74,13 +75,14 @@ impl Directory {
         &self,
         conversation_id: &str,
         user_id: &str,
-    ) -> Result<Option<ConversationInfo>, LogError> {
+    ) -> Result<Option<View>, LogError> {
         let Some(mut info) = self.info(conversation_id)? else { return Ok(None) };
-        if self.tables.get(Table::Directory, &key(b'b', conversation_id, user_id))?.is_none() {
-            let role = self.tables.get(Table::Directory, &key(b'm', conversation_id, user_id))?;
-            info.role = role.map_or(0, |value| read_role(&value));
+        let of_user = |kind| self.tables.get(Table::Directory, &key(kind, conversation_id, user_id));
+        let banned = of_user(b'b')?.is_some();
+        if !banned {
+            info.role = of_user(b'm')?.map_or(0, |value| read_role(&value));
         }
-        Ok(Some(info))
+        Ok(Some(View { info, banned }))
     }
 
     /// The conversations that a user is a member of and not banned from, by id.
@@ -108,7 +110,9 @@ impl Directory {
         })?;
         for id in ids {
             items.extend(
-                self.conversation(&id, user_id)?.filter(|info| info.role() != Role::Unspecified),
+                self.conversation(&id, user_id)?
+                    .map(|view| view.info)
+                    .filter(|info| info.role() != Role::Unspecified),
             );
         }
         Ok(ConversationList { items, more })
@@ -280,12 +284,11 @@ mod tests {
             directory.members("c1").expect("read"),
             [member("bob", Role::Admin), member("carl", Role::Member)]
         );
-        let info = directory.conversation("c1", "bob").expect("read").expect("there");
+        let seen_by = |user| directory.conversation("c1", user).expect("read").expect("there");
+        let View { info, banned } = seen_by("bob");
         assert_eq!((info.member_count, info.role(), info.created_at), (2, Role::Admin, 5));
-        assert_eq!(
-            directory.conversation("c1", "carl").expect("read").expect("there").role(),
-            Role::Unspecified
-        );
+        assert!(!banned && seen_by("carl").banned && !seen_by("alice").banned);
+        assert_eq!(seen_by("carl").info.role(), Role::Unspecified);
         assert_eq!(directory.conversations_of("alice", "", 10).expect("read").items, []);
         assert_eq!(directory.conversation("c2", "bob").expect("read"), None);
     }

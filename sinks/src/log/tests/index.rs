@@ -89,7 +89,7 @@ fn a_deleted_index_is_rebuilt_to_the_same_rows() {
             rig.ingest();
         }
         assert!(history(&rig, "c", 50).iter().map(|message| message.seq).eq(1..=60));
-        let info = rig.index.conversation("d", "alice").expect("read").expect("there");
+        let info = rig.index.conversation("d", "alice").expect("read").expect("there").info;
         assert_eq!((info.last_seq, info.member_count, info.role()), (30, 1, Role::Owner));
         kept.push(rows(&*rig.storage.tables));
     }
