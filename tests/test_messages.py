@@ -50,6 +50,27 @@ def test_somebody_outside_the_conversation_gets_nothing(server, connect):
     assert eve.pushed_now() == []
 
 
+@pytest.mark.parametrize("format", ["json", "proto"])
+def test_conversations_are_listed_in_pages(server, connect, format):
+    names = [f"team-{n}" for n in range(7)]
+    for name in names:
+        server.group(name, "carol", "alice")
+    server.put("/v1/conversations/team-3/bans/alice")
+    alice = connect("alice", format=format)
+    listed, after = [], ""
+    while True:
+        page = alice.ask(conversations={"after": after, "limit": 2})["conversationList"]
+        listed += [item["conversationId"] for item in page["items"]]
+        if not page.get("more"):
+            break
+        assert len(page["items"]) == 2, "only the last page is short"
+        after = listed[-1]
+    assert listed == ["lobby"] + [name for name in names if name != "team-3"]
+    everything = alice.ask(conversations={})["conversationList"]
+    assert [item["conversationId"] for item in everything["items"]] == listed and not everything.get("more")
+    assert alice.refused(conversations={"after": "a b"})["code"] == "INVALID"
+
+
 def test_a_repeat_gets_the_first_ack_and_no_second_message(connect):
     alice, bob = connect("alice"), connect("bob")
     message = alice.message("lobby", "once")

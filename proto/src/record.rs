@@ -341,7 +341,7 @@ pub struct Query {
 pub enum Ask {
     History(wire::History),
     Sync(wire::Sync),
-    Conversations,
+    Conversations(wire::ListConversations),
 }
 
 /// What the index knows of a submission's clientMsgId.

@@ -25,12 +25,17 @@ pub(crate) fn answer(store: &dyn Store, query: &Query) -> Body {
         )),
         Ask::History(history) => history_page(store, session, history).map(Body::Messages),
         Ask::Sync(sync) => missed(store, session, sync).map(Body::Synced),
-        Ask::Conversations => store
-            .conversations_of(&session.user_id, "", CONVERSATIONS)
+        Ask::Conversations(list) => store
+            .conversations_of(&session.user_id, &list.after, page_size(list.limit))
             .map(Body::ConversationList)
             .map_err(|error| failed(&error)),
     };
     answered.unwrap_or_else(Body::Error)
+}
+
+/// Conversations in a page when the client asks for `limit`.
+fn page_size(limit: u32) -> usize {
+    if limit == 0 { CONVERSATIONS } else { (limit as usize).min(CONVERSATIONS) }
 }
 
 fn history_page(

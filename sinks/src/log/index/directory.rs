@@ -17,7 +17,7 @@ use imflow_kind::View;
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{BanChanged, ConversationCreated, Fact, MembersChanged, MuteChanged};
 use imflow_proto::record::Lsn;
-use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Role};
+use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo};
 use prost::Message as _;
 
 use super::tables::{Put, Table, Tables, each_with_prefix};
@@ -92,30 +92,38 @@ impl Directory {
         after: &str,
         limit: usize,
     ) -> Result<ConversationList, LogError> {
+        let (mut items, mut after) = (Vec::new(), after.to_owned());
+        // One more than wanted, to know whether more follow. Those that the user is banned from are not
+        // shown, so that one look may not be enough; else a page could be empty and yet not the last.
+        while items.len() <= limit {
+            let ids = self.ids_of(user_id, &after, limit + 1 - items.len())?;
+            let Some(last) = ids.last() else { break };
+            after.clone_from(last);
+            for id in ids {
+                let view = self.conversation(&id, user_id)?;
+                items.extend(view.filter(|view| !view.banned).map(|view| view.info));
+            }
+        }
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Ok(ConversationList { items, more })
+    }
+
+    /// The ids of at most `limit` conversations that a user is a member of, after `after`.
+    fn ids_of(&self, user_id: &str, after: &str, limit: usize) -> Result<Vec<String>, LogError> {
         let prefix = key(b'u', user_id, "");
-        let (mut items, mut more) = (Vec::new(), false);
         let mut ids: Vec<String> = Vec::new();
-        let from = key(b'u', user_id, after);
-        self.tables.scan(Table::Directory, &from, &mut |row, _| {
-            let Some(id) = row.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
-            if !after.is_empty() && id == after.as_bytes() {
-                return ControlFlow::Continue(());
+        // No id is empty, and none lies between `after` and `after` with a zero byte.
+        let from = [&key(b'u', user_id, after)[..], b"\0"].concat();
+        let from = if after.is_empty() { &prefix[..] } else { &from[..] };
+        self.tables.scan(Table::Directory, from, &mut |row, _| {
+            match row.strip_prefix(&prefix[..]).filter(|_| ids.len() < limit) {
+                Some(id) => ids.push(String::from_utf8_lossy(id).into_owned()),
+                None => return ControlFlow::Break(()),
             }
-            more = ids.len() == limit;
-            if more {
-                return ControlFlow::Break(());
-            }
-            ids.push(String::from_utf8_lossy(id).into_owned());
             ControlFlow::Continue(())
         })?;
-        for id in ids {
-            items.extend(
-                self.conversation(&id, user_id)?
-                    .map(|view| view.info)
-                    .filter(|info| info.role() != Role::Unspecified),
-            );
-        }
-        Ok(ConversationList { items, more })
+        Ok(ids)
     }
 
     /// The members of a conversation, by user id.
@@ -238,6 +246,8 @@ fn read_u64(value: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use imflow_proto::wire::Role;
+
     use super::*;
     use crate::log::index::MemoryTables;
 
@@ -329,5 +339,31 @@ mod tests {
         assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("b", true));
         let list = directory.conversations_of("alice", "b", 1).expect("read");
         assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("c", false));
+        assert_eq!(directory.conversations_of("alice", "c", 1).expect("read").items, []);
+    }
+
+    #[test]
+    fn a_page_reaches_over_conversations_that_are_not_shown() {
+        let directory = Directory::new(Arc::new(MemoryTables::default()));
+        for (lsn, id) in (0..).map(|n| 2 * n + 1).zip(["a", "b", "c", "d", "e", "f"]) {
+            let created = ConversationCreated {
+                members: vec![member("alice", Role::Member)],
+                ..Default::default()
+            };
+            directory.apply(lsn, &fact(id, Change::Created(created))).expect("applied");
+            if ["b", "c", "d", "f"].contains(&id) {
+                let ban = BanChanged { user_id: "alice".into(), banned: true };
+                directory.apply(lsn + 1, &fact(id, Change::Ban(ban))).expect("applied");
+            }
+        }
+        let page = |after, limit| {
+            let list = directory.conversations_of("alice", after, limit).expect("read");
+            let ids: String = list.items.into_iter().map(|info| info.conversation_id).collect();
+            (ids, list.more)
+        };
+        assert_eq!(page("", 1), ("a".into(), true));
+        assert_eq!(page("a", 1), ("e".into(), false), "what is left is not shown either");
+        assert_eq!(page("", 2), ("ae".into(), false));
+        assert_eq!(page("b", 9), ("e".into(), false));
     }
 }
