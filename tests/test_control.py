@@ -26,11 +26,23 @@ def test_a_conversation_from_creation_to_messages(server, connect):
 
 
 def test_creating_it_again_answers_with_the_one_that_exists(server):
-    wish = {"id": "c1", "type": "GROUP", "members": [{"userId": "alice", "role": "OWNER"}]}
+    wish = {"id": "c1", "type": "GROUP", "name": "first", "members": [{"userId": "alice", "role": "OWNER"}]}
     first = server.http("POST", "/v1/conversations", wish)
     second = server.http("POST", "/v1/conversations", wish)
-    assert first[0] in (200, 201) and second[0] == 200, (first, second)
-    assert first[1]["conversationId"] == second[1]["conversationId"]
+    assert first[0] == 201 and second == (200, first[1]), (first, second)
+
+
+def test_creating_it_again_shows_all_of_what_exists(server, connect):
+    server.group("c1", "alice", "bob")
+    status, made = server.http("GET", "/v1/conversations/c1")
+    alice = connect("alice")
+    alice.sent("c1", "hi")
+    wish = {"conversationId": "c1", "type": "GROUP", "name": "another name", "members": ["carol"]}
+    again = alice.ask(createConversation=wish)["conversation"]
+    assert again == {**made, "role": "OWNER", "lastSeq": 1} and again["createdAt"] > 0 and again["memberCount"] == 2
+    assert connect("eve").refused(createConversation=wish)["code"] == "CONFLICT"
+    with server.client("alice", options=("--scopes", "create")) as creator:
+        assert creator.ask(createConversation=wish)["conversation"] == again
 
 
 def test_members_are_listed(server):

@@ -342,6 +342,8 @@ pub enum Ask {
     History(wire::History),
     Sync(wire::Sync),
     Conversations(wire::ListConversations),
+    /// One conversation; whether the session may see it was decided before.
+    Conversation(String),
 }
 
 /// What the index knows of a submission's clientMsgId.

@@ -16,7 +16,9 @@ use imflow_kind::{
     StartError, State, Time,
 };
 use imflow_proto::log::Fact;
-use imflow_proto::record::{Change, Command, GrantChange, Refused, Rejection, Submission};
+use imflow_proto::record::{
+    Ask, Change, Command, GrantChange, Query, Refused, Rejection, Submission,
+};
 use imflow_proto::wire::{Error, ErrorCode, Role};
 use imflow_proto::{Record, RecordType};
 use rapidhash::RapidHashMap;
@@ -25,7 +27,7 @@ use rules::{Bounds, Case, Ruling};
 use standing::Standing;
 
 /// `messages: Submission`, `commands: Command`, `grants: Grant` → `allowed: Submission`, `facts: Change`,
-/// `denied: Rejection`
+/// `denied: Rejection`, `existing: Query`
 ///
 /// Errors: UNKNOWN_CONVERSATION, NOT_A_MEMBER, MUTED, BANNED, FORBIDDEN, CONFLICT, INVALID, TOO_LARGE, BUSY.
 /// Source: SPEC A1.
@@ -35,7 +37,8 @@ pub const DESCRIPTION: Description = Description {
     summary: "decides who may speak, and which commands become facts",
     doc: "A message passes when its conversation exists and its sender is a member, not muted and not banned; the \
           control API's bots need no membership. A command (create, change members, mute, ban) becomes a fact when \
-          the caller's role allows it; a command that changes nothing is answered at once. Only the OWNER (or the \
+          the caller's role allows it; a command that changes nothing is answered at once, and one that creates what \
+          exists is shown it, from a reader behind `existing`. Only the OWNER (or the \
           control API) gives the roles ADMIN and OWNER or changes the standing of those who have them; anybody may \
           leave; the members of a one-to-one conversation are fixed.",
     key: Key::Conversation,
@@ -49,6 +52,11 @@ pub const DESCRIPTION: Description = Description {
         Port::of("allowed", &[RecordType::Submission], "messages that may be stored"),
         Port::of("facts", &[RecordType::Change], "facts that were decided, for the log"),
         Port::of("denied", &[RecordType::Rejection], "refused messages and commands"),
+        Port::of(
+            "existing",
+            &[RecordType::Query],
+            "conversations that were to be created and exist, for a reader to show",
+        ),
     ],
     options: &[
         Opt::new(
@@ -84,6 +92,7 @@ const MESSAGES: usize = 0;
 const ALLOWED: usize = 0;
 const FACTS: usize = 1;
 const DENIED: usize = 2;
+const EXISTING: usize = 3;
 /// Commands of one conversation that wait for the one in flight.
 const MAX_WAITING: usize = 1_024;
 
@@ -197,6 +206,15 @@ impl Permission {
             Err(error) => deny(out, Refused::Command(command), error),
             Ok(Ruling::Settled(answer)) => {
                 command.ticket.answer(answer);
+            }
+            Ok(Ruling::Exists) => {
+                let Command { ticket, session, conversation_id, .. } = &*command;
+                let query = Query {
+                    ticket: ticket.clone(),
+                    session: Arc::clone(session),
+                    ask: Ask::Conversation(conversation_id.clone()),
+                };
+                out.send(EXISTING, Record::Query(Arc::new(query)));
             }
             Ok(Ruling::Changes { change, answer, deltas }) => {
                 let fact = Fact {

@@ -180,9 +180,9 @@ fn a_creator_owns_its_group_and_a_repeat_is_answered_by_what_exists() {
     assert!(driver.operator.in_flight.is_empty());
     let bob = Sender::new("bob", "phone");
     driver.send("commands", [bob.command("c2", create(ConversationType::Group, &[]))]);
-    assert!(
-        matches!(&bob.answers.take()[..], [(1, Body::Conversation(info))] if info.role() == Role::Member)
-    );
+    let existing = driver.take("existing");
+    let [Record::Query(query)] = &existing[..] else { panic!("{existing:?}") };
+    assert_eq!((&query.ask, &*query.session.user_id), (&Ask::Conversation("c2".into()), "bob"));
     let taken = ask(&mut driver, "carol", "c2", create(ConversationType::Group, &[]));
     assert_eq!(taken.unwrap_err(), ErrorCode::Conflict);
 }

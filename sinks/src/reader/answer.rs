@@ -4,7 +4,7 @@ use imflow_kind::{Store, StoreError};
 use imflow_proto::record::{Ask, Query, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced, SyncedConversation,
+    ConversationInfo, Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced, SyncedConversation,
 };
 use prost::Message as _;
 
@@ -19,6 +19,7 @@ const CONVERSATIONS: usize = 1_000;
 pub(crate) fn answer(store: &dyn Store, query: &Query) -> Body {
     let session = &*query.session;
     let answered = match &query.ask {
+        Ask::Conversation(id) => conversation(store, session, id).map(Body::Conversation),
         _ if !(session.scopes.read || session.scopes.admin) => Err(Error::of(
             ErrorCode::Forbidden,
             "this token lacks the scope `read`; connect with one that has it",
@@ -31,6 +32,16 @@ pub(crate) fn answer(store: &dyn Store, query: &Query) -> Body {
             .map_err(|error| failed(&error)),
     };
     answered.unwrap_or_else(Body::Error)
+}
+
+fn conversation(
+    store: &dyn Store,
+    session: &Session,
+    conversation_id: &str,
+) -> Result<ConversationInfo, Error> {
+    let view = store.conversation(conversation_id, &session.user_id);
+    let view = view.map_err(|error| failed(&error))?;
+    view.map(|view| view.info).ok_or_else(|| unknown(conversation_id))
 }
 
 /// Conversations in a page when the client asks for `limit`.
@@ -147,7 +158,7 @@ mod tests {
     use imflow_kind::View;
     use imflow_kind::testing::Answers;
     use imflow_proto::record::Scopes;
-    use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Message};
+    use imflow_proto::wire::{ConversationList, MemberInfo, Message};
 
     use super::*;
 
@@ -231,6 +242,15 @@ mod tests {
         assert_eq!(
             history(Scopes { admin: true, ..Default::default() }, "other", 0, 1),
             Ok((1, true))
+        );
+    }
+
+    #[test]
+    fn one_conversation_is_shown_to_whom_another_node_has_let_ask() {
+        let asked = |id: &str| ask(Scopes::default(), Ask::Conversation(id.into()));
+        assert!(matches!(asked("mine"), Body::Conversation(info) if info.role() == Role::Member));
+        assert!(
+            matches!(asked("nowhere"), Body::Error(error) if error.code() == ErrorCode::UnknownConversation)
         );
     }
 

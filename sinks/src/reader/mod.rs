@@ -29,7 +29,8 @@ pub static DESCRIPTION: Description = Description {
     doc: "`history` gives at most 200 messages a page (50 unless asked), `sync` takes at most 200 cursors and gives 500 messages \
           over all of them, `conversations` lists at most 1,000 a page, by id. A page is closed at 512 KiB, so that it fits a frame; `more` says \
           that the same question, asked from the last item on, goes on. Only members read a conversation.",
-    key: Key::User,
+    // Takes queries in the stage that they come from: those of clients never enter the message path.
+    key: Key::Inherit,
     state: State::None,
     inputs: &[Port::of("queries", &[RecordType::Query], "what clients ask")],
     outputs: &[Port::of("pages", &[RecordType::Reply], "the answers")],
