@@ -254,6 +254,10 @@ pub enum Wish {
     },
 }
 
+/// Longest fact, encoded. Every log takes a fact of this size; a command that would make a longer one is
+/// refused before it is decided, so that what was decided is never refused.
+pub const MAX_FACT_BYTES: usize = 256 << 10;
+
 /// A decided fact on its way to the log, with the answer that its command gets once it counts.
 #[derive(Clone, Debug)]
 pub struct Change {

@@ -15,12 +15,13 @@ use imflow_kind::{
     Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port,
     StartError, State, Time,
 };
-use imflow_proto::log::Fact;
+use imflow_proto::log::{Fact, fact};
 use imflow_proto::record::{
-    Ask, Change, Command, GrantChange, Query, Refused, Rejection, Submission,
+    Ask, Change, Command, GrantChange, MAX_FACT_BYTES, Query, Refused, Rejection, Submission,
 };
 use imflow_proto::wire::{Error, ErrorCode, Role};
 use imflow_proto::{Record, RecordType};
+use prost::Message as _;
 use rapidhash::RapidHashMap;
 
 use rules::{Bounds, Case, Ruling};
@@ -78,6 +79,11 @@ pub const DESCRIPTION: Description = Description {
             what: "grants",
             bound: "the facts",
             policy: "bounded by `max_members` and what the log holds",
+        },
+        Limit {
+            what: "what one command changes",
+            bound: "256 KiB in the log",
+            policy: "TOO_LARGE",
         },
         Limit {
             what: "commands waiting in a conversation",
@@ -216,18 +222,15 @@ impl Permission {
                 };
                 out.send(EXISTING, Record::Query(Arc::new(query)));
             }
-            Ok(Ruling::Changes { change, answer, deltas }) => {
-                let fact = Fact {
-                    conversation_id: command.conversation_id.clone(),
-                    at: now_ms,
-                    by: command.session.user_id.as_ref().into(),
-                    change: Some(change),
-                };
-                let change =
-                    Change { ticket: command.ticket.clone(), fact: Arc::new(fact), answer };
-                out.send(FACTS, Record::Change(Arc::new(change)));
-                return Some(deltas);
-            }
+            Ok(Ruling::Changes { change, answer, deltas }) => match fact(&command, change, now_ms) {
+                Err(error) => deny(out, Refused::Command(command), error),
+                Ok(fact) => {
+                    let ticket = command.ticket.clone();
+                    let change = Change { ticket, fact: Arc::new(fact), answer };
+                    out.send(FACTS, Record::Change(Arc::new(change)));
+                    return Some(deltas);
+                }
+            },
         }
         None
     }
@@ -254,6 +257,24 @@ impl Permission {
         }
         self.in_flight.remove(&*change.conversation_id);
     }
+}
+
+/// The fact that a command becomes, unless it is longer than a log takes.
+fn fact(command: &Command, change: fact::Change, now_ms: i64) -> Result<Fact, Error> {
+    let fact = Fact {
+        conversation_id: command.conversation_id.clone(),
+        at: now_ms,
+        by: command.session.user_id.as_ref().into(),
+        change: Some(change),
+    };
+    let bytes = fact.encoded_len();
+    if bytes > MAX_FACT_BYTES {
+        let sentence = format!(
+            "the change takes {bytes} bytes and one may take {MAX_FACT_BYTES}; change fewer members at a time"
+        );
+        return Err(Error::of(ErrorCode::TooLarge, sentence));
+    }
+    Ok(fact)
 }
 
 fn muted(until: i64, now_ms: i64) -> Error {

@@ -1,5 +1,4 @@
 use imflow_kind::testing::{Driver, drive};
-use imflow_proto::log::fact;
 use imflow_proto::record::{Grant, Wish};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{ConversationType, MemberInfo};
@@ -246,4 +245,17 @@ fn bounds_hold() {
         driver.take("denied").iter().map(|record| error_of(record).code()).collect::<Vec<_>>(),
         [ErrorCode::Busy]
     );
+}
+
+#[test]
+fn a_change_that_no_log_takes_is_refused_and_leaves_the_conversation_free() {
+    let bounds = Bounds { max_members: 100_000, max_change: 100_000 };
+    let mut driver = drive(Permission::new(bounds), &DESCRIPTION);
+    let users: Vec<String> = (0..6_000).map(|n| format!("{n:064}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    let create = |count| create(ConversationType::Group, &users[..count]);
+    assert_eq!(ask(&mut driver, "admin", "c9", create(6_000)).unwrap_err(), ErrorCode::TooLarge);
+    assert!(driver.operator.in_flight.is_empty());
+    let made = ask(&mut driver, "admin", "c9", create(3_000)).unwrap();
+    assert!(made[0].fact.encoded_len() <= MAX_FACT_BYTES);
 }
