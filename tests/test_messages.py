@@ -1,8 +1,12 @@
 """The message path: acked once it is on disk, pushed to every member once and in order, never twice."""
 
+import json
 import threading
+import tomllib
 
 import pytest
+
+from harness.wire import REPO
 
 
 def test_a_message_is_acked_and_pushed_to_the_other_member(connect):
@@ -48,6 +52,22 @@ def test_somebody_outside_the_conversation_gets_nothing(server, connect):
     alice.sent("team", "secret")
     bob.push("message")
     assert eve.pushed_now() == []
+
+
+def test_a_filter_refuses_what_it_drops(make_server):
+    shipped = tomllib.loads((REPO / "dataflow.toml").read_text())
+    push = [*shipped["sinks"]["push"]["inputs"], "no_files.dropped"]
+    server = make_server(
+        'operators.no_files.kind="filter"',
+        """operators.no_files.where="type != 'FILE'" """,
+        'operators.no_files.inputs=["valid"]',
+        'operators.fresh.inputs.messages=["no_files"]',
+        f"sinks.push.inputs={json.dumps(push)}",
+    )
+    with server.client("alice") as alice:
+        error = alice.refused(send={**alice.message("lobby", "a file"), "type": "FILE"})
+        assert error["code"] == "FORBIDDEN" and "`no_files`" in error["message"] and not error["retryable"]
+        assert alice.sent("lobby", "no file")["seq"] == 1
 
 
 @pytest.mark.parametrize("format", ["json", "proto"])

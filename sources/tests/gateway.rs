@@ -88,6 +88,7 @@ fn build(data: &std::path::Path, roles: &Roles, set: impl FnOnce(&mut Options)) 
     let context = IoContext {
         name: "clients".into(),
         options,
+        feeds: Vec::new(),
         data: data.into(),
         node: "node-1".into(),
         partitions: 64,

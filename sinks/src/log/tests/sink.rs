@@ -87,6 +87,7 @@ fn context(data: &std::path::Path) -> IoContext {
     IoContext {
         name: "store".into(),
         options,
+        feeds: Vec::new(),
         data: data.into(),
         node: "node-1".into(),
         partitions: 64,
