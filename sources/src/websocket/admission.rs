@@ -206,7 +206,9 @@ impl Batches {
 mod tests {
     use super::*;
     use crate::websocket::commands::port;
-    use crate::websocket::testing::{FakeInjector, peer, send_line};
+    use imflow_kind::testing::FakeInjector;
+
+    use crate::websocket::testing::{peer, send_line};
 
     struct Bench {
         injector: Arc<FakeInjector>,
@@ -255,9 +257,9 @@ mod tests {
         let mut bench = Bench::new();
         bench.take(&(1..=5).map(send_line).collect::<Vec<_>>().join("\n"));
         assert_eq!(bench.admit(0), Admitted::All);
-        let sent = bench.injector.sent();
+        let sent = bench.injector.take();
         assert_eq!(sent.len(), 1);
-        assert_eq!((sent[0].0, sent[0].1.len()), (port::MESSAGES, 5));
+        assert_eq!((sent[0].1, sent[0].2.len()), (port::MESSAGES, 5));
     }
 
     #[test]

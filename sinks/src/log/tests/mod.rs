@@ -4,20 +4,16 @@ mod index;
 mod recovery;
 mod sink;
 
-use std::any::Any;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use imflow_kind::testing::Answers;
-use imflow_kind::{Applied, Injector};
+use imflow_kind::Injector;
+use imflow_kind::testing::{Answers, FakeInjector};
 use imflow_proto::log::fact::Change as FactChange;
 use imflow_proto::log::{ConversationCreated, Fact};
 use imflow_proto::record::{Change, Ordered, Scopes, Session};
-use imflow_proto::ticket::Credit;
 use imflow_proto::wire::envelope::Body;
-use imflow_proto::wire::{Done, Error, MemberInfo, Message, Role};
+use imflow_proto::wire::{Done, MemberInfo, Message, Role};
 use imflow_proto::{Record, Ticket};
-use parking_lot::Mutex;
 
 use super::LogError;
 use super::committer::Committer;
@@ -30,47 +26,6 @@ use super::space::Sizes;
 /// Small enough that a test fills several segments.
 const SIZES: Sizes = Sizes { segment: 2 << 10, commit: 1 << 10, reserve: 4 << 10 };
 
-/// What a sink sent back.
-#[derive(Default)]
-struct Sent {
-    records: Mutex<Vec<(usize, usize, Record)>>,
-    applied: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
-}
-
-impl Sent {
-    fn take(&self) -> Vec<(usize, usize, Record)> {
-        std::mem::take(&mut self.records.lock())
-    }
-}
-
-impl Injector for Sent {
-    fn worker_of(&self, _conversation_id: &str) -> usize {
-        0
-    }
-
-    fn credit(
-        &self,
-        _worker: usize,
-        _port: usize,
-        _bytes: usize,
-    ) -> Result<Box<dyn Credit>, Error> {
-        unreachable!("sinks take no credit")
-    }
-
-    fn credit_returned(&self, _worker: usize) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        unreachable!("sinks take no credit")
-    }
-
-    fn send(&self, worker: usize, port: usize, records: Vec<Record>) {
-        self.records.lock().extend(records.into_iter().map(|record| (worker, port, record)));
-    }
-
-    fn send_and_track(&self, worker: usize, port: usize, records: Vec<Record>, applied: Applied) {
-        self.send(worker, port, records);
-        self.applied.lock().push(applied);
-    }
-}
-
 /// A log whose threads are stepped.
 struct Rig {
     storage: Storage,
@@ -82,7 +37,7 @@ struct Rig {
     /// Segments that the tables do not hold yet.
     sealed: Vec<Arc<RamSegment>>,
     ingester: Ingester,
-    sent: Arc<Sent>,
+    sent: Arc<FakeInjector>,
     answers: Arc<Answers>,
 }
 
@@ -90,7 +45,7 @@ impl Rig {
     fn open(files: Arc<dyn Files>, tables: Arc<dyn Tables>) -> Result<Self, LogError> {
         let storage = Storage { files, tables, policy: Policy::Ingest, lock: None };
         let parts = Parts::recover(&storage, SIZES)?;
-        let sent = Arc::new(Sent::default());
+        let sent = Arc::new(FakeInjector::default());
         let completions = Completions::new(Arc::clone(&sent) as Arc<dyn Injector>);
         let Parts { segments, space, progress, index, tail } = parts;
         let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);

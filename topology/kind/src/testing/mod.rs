@@ -1,4 +1,7 @@
-//! Drives one operator in virtual time, without a runtime.
+//! For tests of kinds: drives one operator in virtual time, and stands in for the dataflow around a
+//! source or sink.
+
+mod injector;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,6 +15,8 @@ use crate::{
     Description, Form, Inference, Kind, Operator, OperatorContext, Options, Out, Part, Shape,
     StartError, Time,
 };
+
+pub use injector::{FakeInjector, Sent};
 
 /// An operator under test, its clock and what it has sent.
 pub struct Driver<O> {
