@@ -107,6 +107,27 @@ def test_a_mute_ends_by_itself(server, connect):
         time.sleep(0.1)
 
 
+def test_a_mute_lasts_for_a_while_or_until_it_is_lifted(server, connect):
+    alice = connect("alice")
+    server.put("/v1/conversations/lobby/mutes/alice", {"for": "10m"})
+    error = alice.refused(send=alice.message("lobby", "hi"))
+    assert error["code"] == "MUTED" and 500_000 < error["retryAfterMs"] <= 600_000, error
+    server.put("/v1/conversations/lobby/mutes/alice")
+    error = alice.refused(send=alice.message("lobby", "hi"))
+    assert error["code"] == "MUTED" and "retryAfterMs" not in error, error
+    server.delete("/v1/conversations/lobby/mutes/alice")
+    alice.sent("lobby", "hi")
+
+
+def test_a_users_conversations_are_listed_in_pages(server):
+    for name in ("a", "b", "c"):
+        server.group(name, "alice")
+    first = server.http("GET", "/v1/users/alice/conversations?limit=2")
+    assert first[0] == 200 and [c["conversationId"] for c in first[1]["items"]] == ["a", "b"] and first[1]["more"]
+    status, rest = server.http("GET", "/v1/users/alice/conversations?limit=2&after=b")
+    assert status == 200 and [c["conversationId"] for c in rest["items"]] == ["c", "lobby"] and not rest["more"]
+
+
 def test_a_bot_speaks_in_the_name_of_a_member(server, connect):
     bob = connect("bob")
     message = {"senderId": "alice", "clientMsgId": "deploy-1", "type": "TEXT", "text": "deployed"}
@@ -135,13 +156,20 @@ def test_errors_are_of_one_shape(server):
         ("GET", "/v1/conversations/nowhere/messages", None, {404}),
         ("PUT", "/v1/conversations/nowhere/members/bob", {"role": "MEMBER"}, {404}),
         ("GET", "/v1/nothing-here", None, {404}),
-        ("PATCH", "/v1/conversations", None, {404, 405}),
+        ("PATCH", "/v1/conversations", None, {405}),
+        ("POST", "/v1/conversations", {"id": "c1", "type": "GROUP", "name": "x" * 300_000, "members": []}, {413}),
+        ("PUT", "/v1/conversations/lobby/members/b%20b", None, {400}),
+        ("GET", "/v1/conversations/%ff", None, {400}),
+        ("GET", "/v1/conversations/lobby/messages?limit=many", None, {400}),
+        ("GET", "/v1/users/alice/conversations?after=a%20b", None, {400}),
+        ("POST", "/healthz", None, {405}),
     ]
     for method, path, body, expected in cases:
         status, answer = server.http(method, path, body)
         assert status in expected, (method, path, status, answer)
         error = error_of(answer)
         assert error["code"].isupper() and len(error["message"]) > 10, (method, path, answer)
+        assert error["retryable"] is False, (method, path, answer)
 
 
 def test_the_openapi_document_names_every_route(server):

@@ -231,6 +231,9 @@ pub struct Command {
     pub wish: Wish,
 }
 
+/// The end of a mute that has none but being lifted.
+pub const UNTIL_LIFTED: i64 = i64::MAX;
+
 /// What a command wants. An absent conversation is only good for `Create`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
@@ -243,7 +246,7 @@ pub enum Wish {
         set: Vec<wire::MemberInfo>,
         remove: Vec<String>,
     },
-    /// Until when, in milliseconds since the Unix epoch; 0 lifts it.
+    /// Until when, in milliseconds since the Unix epoch; 0 lifts it, [`UNTIL_LIFTED`] has no end.
     Mute {
         user_id: String,
         until: i64,

@@ -123,11 +123,17 @@ impl HttpListener {
             StartError::new(format!("listener `{}` is served before it is bound", self.name))
         })?;
         let socket = TcpListener::from_std(socket).map_err(|error| self.explain(&error))?;
-        let routes =
-            std::mem::take(&mut *self.routes.lock()).layer(middleware::from_fn(with_deadline));
+        let routes = self.routes().layer(middleware::from_fn(with_deadline));
         tokio::spawn(accept(self.name.clone(), socket, routes, self.stop.subscribe()));
         self.ready.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Takes what is mounted; what nobody has mounted is refused in the one form of errors.
+    pub(crate) fn routes(&self) -> Router {
+        std::mem::take(&mut *self.routes.lock())
+            .fallback(unknown_route)
+            .method_not_allowed_fallback(wrong_method)
     }
 
     /// `/readyz` answers 503 from here on; requests are still served.
@@ -173,14 +179,17 @@ fn health(ready: Arc<AtomicBool>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .fallback(|| async {
-            Refusal::of(
-                ErrorCode::Invalid,
-                "no such path; the API is described at /v1/openapi.json",
-            )
-            .with_status(StatusCode::NOT_FOUND)
-        })
         .with_state(ready)
+}
+
+async fn unknown_route() -> Refusal {
+    Refusal::of(ErrorCode::Invalid, "no such route; /v1/openapi.json lists those of the API")
+        .with_status(StatusCode::NOT_FOUND)
+}
+
+async fn wrong_method() -> Refusal {
+    let sentence = "this route takes other methods; /v1/openapi.json lists them";
+    Refusal::of(ErrorCode::Invalid, sentence).with_status(StatusCode::METHOD_NOT_ALLOWED)
 }
 
 async fn with_deadline(request: Request, next: Next) -> Response {

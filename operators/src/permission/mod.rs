@@ -18,6 +18,7 @@ use imflow_kind::{
 use imflow_proto::log::{Fact, fact};
 use imflow_proto::record::{
     Ask, Change, Command, GrantChange, MAX_FACT_BYTES, Query, Refused, Rejection, Submission,
+    UNTIL_LIFTED,
 };
 use imflow_proto::wire::{Error, ErrorCode, Role};
 use imflow_proto::{Record, RecordType};
@@ -278,6 +279,10 @@ fn fact(command: &Command, change: fact::Change, now_ms: i64) -> Result<Fact, Er
 }
 
 fn muted(until: i64, now_ms: i64) -> Error {
+    if until == UNTIL_LIFTED {
+        let sentence = "you are muted in this conversation; ask one of its admins to lift that";
+        return Error::of(ErrorCode::Muted, sentence);
+    }
     let sentence = format!(
         "you are muted in this conversation until {until} (ms since 1970); send again after that"
     );

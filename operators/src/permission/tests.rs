@@ -78,6 +78,11 @@ fn only_members_in_good_standing_speak() {
         None,
         "a mute ends by itself"
     );
+    let for_good = Grant { muted_until: UNTIL_LIFTED, ..muted };
+    driver.send("grants", [grant("c1", "carol", Some(for_good))]);
+    driver.send("messages", [Sender::new("carol", "x").send("c1", "x", "hi")]);
+    let error = error_of(&driver.take("denied")[0]);
+    assert_eq!((error.code(), error.retry_after_ms), (ErrorCode::Muted, 0), "{error:?}");
     driver.send("grants", [grant("c1", "carol", Some(Grant { banned: true, ..muted }))]);
     assert_eq!(send_as(&mut driver, &Sender::new("carol", "x"), "c1"), Some(ErrorCode::Banned));
 }

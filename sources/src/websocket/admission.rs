@@ -204,10 +204,10 @@ impl Batches {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::websocket::commands::port;
     use imflow_kind::testing::FakeInjector;
 
+    use super::*;
+    use crate::websocket::commands::port;
     use crate::websocket::testing::{peer, send_line};
 
     struct Bench {
