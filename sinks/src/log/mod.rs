@@ -90,7 +90,7 @@ pub static DESCRIPTION: Description = Description {
             "retain",
             OptType::Duration(60_000, 366 * 86_400_000),
             "7d",
-            "how long a repeated clientMsgId gets its first answer",
+            "how long a repeated clientMsgId gets its first answer; older ids leave the index",
         ),
     ],
     provides: &[RoleName::Store, RoleName::Journal],

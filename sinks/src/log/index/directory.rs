@@ -6,6 +6,7 @@
 //! m conversation \0 user     -> role            u user \0 conversation -> role
 //! t conversation \0 user     -> muted until     b conversation \0 user -> (banned)
 //! !facts -> lsn of the last fact in here        !applied -> last segment in the tables, its last lsn
+//! !purged -> last segment whose ids have left the tables
 //! ```
 //! A fact and its LSN are written together, so that no fact counts twice.
 
@@ -25,6 +26,7 @@ use crate::log::LogError;
 
 const FACTS: &[u8] = b"!facts";
 const APPLIED: &[u8] = b"!applied";
+const PURGED: &[u8] = b"!purged";
 
 pub(crate) struct Directory {
     tables: Arc<dyn Tables>,
@@ -185,6 +187,18 @@ impl Directory {
         let value = [u64::from(segment).to_le_bytes(), last_lsn.to_le_bytes()].concat();
         self.tables.write(vec![(APPLIED.to_vec(), Some(value))])?;
         self.tables.persist()
+    }
+
+    /// The last segment whose ids have left the tables; 0 when there is none.
+    pub(crate) fn purged(&self) -> Result<u32, LogError> {
+        let value = self.tables.get(Table::Directory, PURGED)?;
+        Ok(value.map_or(0, |value| read_u64(&value) as u32))
+    }
+
+    /// Notes that this segment's ids have left the tables. Losing the note costs doing it again.
+    pub(crate) fn set_purged(&self, segment: u32) -> Result<(), LogError> {
+        let value = u64::from(segment).to_le_bytes().to_vec();
+        self.tables.write(vec![(PURGED.to_vec(), Some(value))])
     }
 
     fn info(&self, conversation_id: &str) -> Result<Option<ConversationInfo>, LogError> {

@@ -15,6 +15,7 @@ mod indexer;
 mod ingester;
 mod ram;
 mod rebuild;
+mod retention;
 mod tables;
 
 use std::ops::ControlFlow;
@@ -31,7 +32,10 @@ pub(crate) use directory::Directory;
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
 pub(crate) use ram::RamSegment;
+#[cfg(test)]
+pub(crate) use ram::read_place;
 pub(crate) use rebuild::rebuild;
+pub(crate) use retention::Retention;
 pub(crate) use tables::{MemoryTables, Table, Tables};
 
 use super::LogError;

@@ -5,9 +5,10 @@ mod recovery;
 mod sink;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use imflow_kind::Injector;
-use imflow_kind::testing::{Answers, FakeInjector};
+use imflow_kind::testing::{Answers, FakeInjector, ManualClock};
 use imflow_proto::log::fact::Change as FactChange;
 use imflow_proto::log::{ConversationCreated, Fact};
 use imflow_proto::record::{Change, Ordered, Scopes, Session};
@@ -19,17 +20,21 @@ use super::LogError;
 use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Memory};
-use super::index::{Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Tables};
+use super::index::{Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Retention, Tables};
 use super::parts::{Parts, Storage};
 use super::space::Sizes;
 
 /// Small enough that a test fills several segments.
 const SIZES: Sizes = Sizes { segment: 2 << 10, commit: 1 << 10, reserve: 4 << 10 };
 
+/// How long an id counts.
+const RETAIN: Duration = Duration::from_secs(1);
+
 /// A log whose threads are stepped.
 struct Rig {
     storage: Storage,
     index: Arc<Index>,
+    clock: Arc<ManualClock>,
     gate: imflow_kind::Gate,
     space: Arc<super::space::Space>,
     committer: Committer,
@@ -45,16 +50,20 @@ impl Rig {
     fn open(files: Arc<dyn Files>, tables: Arc<dyn Tables>) -> Result<Self, LogError> {
         let storage = Storage { files, tables, policy: Policy::Ingest, lock: None };
         let parts = Parts::recover(&storage, SIZES)?;
-        let sent = Arc::new(FakeInjector::default());
+        let sent = FakeInjector::holding();
         let completions = Completions::new(Arc::clone(&sent) as Arc<dyn Injector>);
         let Parts { segments, space, progress, index, tail } = parts;
         let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);
         let indexer = Indexer { index: Arc::clone(&index), space: Arc::clone(&space) };
-        let ingester = Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest);
+        let clock = Arc::new(ManualClock::default());
+        let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock) as _, RETAIN);
+        let ingester =
+            Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest, retention);
         let (gate, answers, sealed) = (space.gate(), Arc::default(), Vec::new());
         Ok(Self {
             storage,
             index,
+            clock,
             gate,
             space,
             committer,
@@ -97,17 +106,20 @@ impl Rig {
     }
 
     fn message(&self, conversation: &str, seq: u64) -> Record {
+        self.ordered(message(conversation, seq))
+    }
+
+    fn ordered(&self, message: Message) -> Record {
         let session = Session {
             number: 1,
             user_id: "alice".into(),
             device_id: "phone".into(),
             scopes: Scopes::default(),
         };
-        let message = Arc::new(message(conversation, seq));
         Record::Ordered(Arc::new(Ordered {
-            ticket: self.ticket(seq),
+            ticket: self.ticket(message.seq),
             session: Arc::new(session),
-            message,
+            message: Arc::new(message),
         }))
     }
 

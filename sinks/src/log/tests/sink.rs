@@ -1,7 +1,5 @@
 //! What leaves the ports, and the kind as the runtime drives it.
 
-use std::time::Duration;
-
 use imflow_kind::{IoContext, Journal, Options, Roles, Store, SystemClock, Time, Value};
 use imflow_proto::record::Submission;
 use imflow_proto::wire::Send;

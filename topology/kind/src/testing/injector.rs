@@ -14,7 +14,8 @@ use crate::{Applied, Injector};
 #[derive(Default)]
 pub struct FakeInjector {
     sent: Mutex<Vec<Sent>>,
-    applied: Mutex<Vec<Applied>>,
+    /// `None`: what is tracked counts as processed at once.
+    held: Mutex<Option<Vec<Applied>>>,
     /// `None`: as much as anybody wants.
     credit: Mutex<Option<usize>>,
     reaction: Mutex<Option<Reaction>>,
@@ -32,6 +33,11 @@ impl FakeInjector {
     /// Calls `reaction` for each record as it comes, in place of keeping it.
     pub fn reacting(reaction: impl FnMut(&Record) + Send + 'static) -> Arc<Self> {
         Arc::new(Self { reaction: Mutex::new(Some(Box::new(reaction))), ..Self::default() })
+    }
+
+    /// Holds what is tracked until [`FakeInjector::apply`].
+    pub fn holding() -> Arc<Self> {
+        Arc::new(Self { held: Mutex::new(Some(Vec::new())), ..Self::default() })
     }
 
     /// Leaves credit for so many commands.
@@ -52,9 +58,11 @@ impl FakeInjector {
         self.take().into_iter().flat_map(records).collect()
     }
 
-    /// Lets every stage have processed what was sent and tracked so far.
+    /// Lets every stage have processed what is held.
     pub fn apply(&self) {
-        lock(&self.applied).clear();
+        if let Some(held) = &mut *lock(&self.held) {
+            held.clear();
+        }
     }
 }
 
@@ -90,7 +98,9 @@ impl Injector for FakeInjector {
 
     fn send_and_track(&self, worker: usize, port: usize, records: Vec<Record>, applied: Applied) {
         self.send(worker, port, records);
-        lock(&self.applied).push(applied);
+        if let Some(held) = &mut *lock(&self.held) {
+            held.push(applied);
+        }
     }
 }
 

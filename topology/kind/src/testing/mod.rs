@@ -1,6 +1,7 @@
 //! For tests of kinds: drives one operator in virtual time, and stands in for the dataflow around a
 //! source or sink.
 
+mod clock;
 mod injector;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::{
     StartError, Time,
 };
 
+pub use clock::ManualClock;
 pub use injector::{FakeInjector, Sent};
 
 /// An operator under test, its clock and what it has sent.
