@@ -1,5 +1,6 @@
 //! The log as a whole over files in memory, its threads stepped by hand.
 
+mod failing_disk;
 mod index;
 mod recovery;
 mod sink;
@@ -48,9 +49,16 @@ struct Rig {
 
 impl Rig {
     fn open(files: Arc<dyn Files>, tables: Arc<dyn Tables>) -> Result<Self, LogError> {
+        Self::telling(FakeInjector::holding(), files, tables)
+    }
+
+    fn telling(
+        sent: Arc<FakeInjector>,
+        files: Arc<dyn Files>,
+        tables: Arc<dyn Tables>,
+    ) -> Result<Self, LogError> {
         let storage = Storage { files, tables, policy: Policy::Ingest, lock: None };
         let parts = Parts::recover(&storage, SIZES)?;
-        let sent = FakeInjector::holding();
         let completions = Completions::new(Arc::clone(&sent) as Arc<dyn Injector>);
         let Parts { segments, space, progress, index, tail } = parts;
         let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);
