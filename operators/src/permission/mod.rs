@@ -223,15 +223,17 @@ impl Permission {
                 };
                 out.send(EXISTING, Record::Query(Arc::new(query)));
             }
-            Ok(Ruling::Changes { change, answer, deltas }) => match fact(&command, change, now_ms) {
-                Err(error) => deny(out, Refused::Command(command), error),
-                Ok(fact) => {
-                    let ticket = command.ticket.clone();
-                    let change = Change { ticket, fact: Arc::new(fact), answer };
-                    out.send(FACTS, Record::Change(Arc::new(change)));
-                    return Some(deltas);
+            Ok(Ruling::Changes { change, answer, deltas }) => {
+                match fact(&command, change, now_ms) {
+                    Err(error) => deny(out, Refused::Command(command), error),
+                    Ok(fact) => {
+                        let ticket = command.ticket.clone();
+                        let change = Change { ticket, fact: Arc::new(fact), answer };
+                        out.send(FACTS, Record::Change(Arc::new(change)));
+                        return Some(deltas);
+                    }
                 }
-            },
+            }
         }
         None
     }

@@ -4,7 +4,8 @@ use imflow_kind::{Store, StoreError};
 use imflow_proto::record::{Ask, Query, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    ConversationInfo, Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced, SyncedConversation,
+    ConversationInfo, Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced,
+    SyncedConversation,
 };
 use prost::Message as _;
 

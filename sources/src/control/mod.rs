@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use axum::Router;
 use imflow_kind::{
-    Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName,
-    Source, StartError, State, Store,
+    Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port,
+    RoleName, Source, StartError, State, Store,
 };
 use imflow_proto::RecordType;
 use tokio::sync::Semaphore;
@@ -115,7 +115,13 @@ impl Source for Control {
             timeout,
         });
         listener.mount(routes(&shared));
-        tokio::spawn(seed::seed(shared, context.options.lists("conversations").clone()));
+        // Whoever waits for the service to be ready finds the conversations of the file.
+        let hold = listener.hold();
+        let conversations = context.options.lists("conversations").clone();
+        tokio::spawn(async move {
+            seed::seed(&shared, conversations).await;
+            drop(hold);
+        });
         Ok(())
     }
 }

@@ -62,9 +62,8 @@ async fn path<T: DeserializeOwned + Send, S: Send + Sync>(
     state: &S,
 ) -> Result<T, Refusal> {
     let path = Path::<T>::from_request_parts(parts, state).await;
-    path.map(|Path(ids)| ids).map_err(|rejection| {
-        invalid(format!("the path does not fit: {}", rejection.body_text()))
-    })
+    path.map(|Path(ids)| ids)
+        .map_err(|rejection| invalid(format!("the path does not fit: {}", rejection.body_text())))
 }
 
 /// The query; an unknown key is named.

@@ -1,7 +1,6 @@
 //! Conversations that the file wants to exist from the first start.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use imflow_proto::record::Wish;
@@ -16,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Creates each one that does not exist; one that does is left as it is.
-pub(super) async fn seed(shared: Arc<Shared>, conversations: BTreeMap<String, Vec<String>>) {
+pub(super) async fn seed(shared: &Shared, conversations: BTreeMap<String, Vec<String>>) {
     let until = Instant::now() + PATIENCE;
     for (id, users) in conversations {
-        if let Err(refusal) = create(&shared, &id, users, until).await {
+        if let Err(refusal) = create(shared, &id, users, until).await {
             let error = refusal.error;
             tracing::error!(
                 "conversation `{id}` of the file was not created: {:?}: {}; restart the service to try again, or create it with POST /v1/conversations",
@@ -56,6 +55,8 @@ async fn create(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use imflow_kind::testing::FakeInjector;
 
     use super::*;

@@ -89,7 +89,11 @@ async fn whatever_does_not_fit_is_refused_in_one_form() {
     for (method, path, body, status, code) in cases {
         let (found, answer) = api.call(method, path, body.to_owned()).await;
         let error = &answer["error"];
-        assert_eq!((found, error["code"].as_str()), (status, Some(code)), "{method} {path} {answer}");
+        assert_eq!(
+            (found, error["code"].as_str()),
+            (status, Some(code)),
+            "{method} {path} {answer}"
+        );
         assert!(
             error["message"].as_str().is_some_and(|m| m.len() > 10) && error["retryable"] == false,
             "{method} {path} {answer}"

@@ -15,7 +15,9 @@ use imflow_proto::wire::{
 };
 use imflow_proto::{Record, Ticket, id};
 
-use crate::checks::{check_after, check_conversation, check_group_id, check_name, check_user, invalid};
+use crate::checks::{
+    check_after, check_conversation, check_group_id, check_name, check_user, invalid,
+};
 
 /// Most users whose presence a session follows.
 const MAX_SUBSCRIBED: usize = 1_000;

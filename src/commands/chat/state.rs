@@ -173,7 +173,9 @@ impl State {
             _ if !self.connected => {
                 self.note("not connected; commands work again once the connection is back");
             }
-            Input::List => self.ask(Pending::List, Body::Conversations(ListConversations::default())),
+            Input::List => {
+                self.ask(Pending::List, Body::Conversations(ListConversations::default()))
+            }
             Input::Switch(id) => self.switch(id),
             Input::NewGroup { id, members } => self.create(id, ConversationType::Group, members),
             Input::Direct(user) => {

@@ -79,7 +79,8 @@ impl Directory {
         user_id: &str,
     ) -> Result<Option<View>, LogError> {
         let Some(mut info) = self.info(conversation_id)? else { return Ok(None) };
-        let of_user = |kind| self.tables.get(Table::Directory, &key(kind, conversation_id, user_id));
+        let of_user =
+            |kind| self.tables.get(Table::Directory, &key(kind, conversation_id, user_id));
         let banned = of_user(b'b')?.is_some();
         if !banned {
             info.role = of_user(b'm')?.map_or(0, |value| read_role(&value));

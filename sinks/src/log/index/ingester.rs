@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Index, Retention};
 use super::directory::Directory;
 use super::ram::RamSegment;
 use super::tables::{Table, Tables};
+use super::{Index, Retention};
 use crate::log::LogError;
 use crate::log::space::Space;
 

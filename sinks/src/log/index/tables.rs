@@ -35,11 +35,8 @@ pub(crate) trait Tables: Send + Sync {
     /// Adds sorted rows; durable once it returns.
     fn ingest(&self, table: Table, rows: &mut dyn Iterator<Item = Row>) -> Result<(), LogError>;
     /// Removes rows, given sorted; durable once it returns.
-    fn remove(
-        &self,
-        table: Table,
-        keys: &mut dyn Iterator<Item = Vec<u8>>,
-    ) -> Result<(), LogError>;
+    fn remove(&self, table: Table, keys: &mut dyn Iterator<Item = Vec<u8>>)
+    -> Result<(), LogError>;
     /// Makes all changes of the directory durable.
     fn persist(&self) -> Result<(), LogError>;
 }

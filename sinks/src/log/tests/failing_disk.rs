@@ -19,7 +19,8 @@ fn a_failed_sync_ends_the_process_and_nothing_of_it_is_acked() {
     if std::env::var_os(CHILD).is_some() {
         return commit_until_the_disk_fails();
     }
-    let name = "log::tests::failing_disk::a_failed_sync_ends_the_process_and_nothing_of_it_is_acked";
+    let name =
+        "log::tests::failing_disk::a_failed_sync_ends_the_process_and_nothing_of_it_is_acked";
     let child = Command::new(std::env::current_exe().expect("a path"))
         .args([name, "--exact", "--nocapture"])
         .env(CHILD, "1")
