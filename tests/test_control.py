@@ -26,11 +26,23 @@ def test_a_conversation_from_creation_to_messages(server, connect):
 
 
 def test_creating_it_again_answers_with_the_one_that_exists(server):
-    wish = {"id": "c1", "type": "GROUP", "members": [{"userId": "alice", "role": "OWNER"}]}
+    wish = {"id": "c1", "type": "GROUP", "name": "first", "members": [{"userId": "alice", "role": "OWNER"}]}
     first = server.http("POST", "/v1/conversations", wish)
     second = server.http("POST", "/v1/conversations", wish)
-    assert first[0] in (200, 201) and second[0] == 200, (first, second)
-    assert first[1]["conversationId"] == second[1]["conversationId"]
+    assert first[0] == 201 and second == (200, first[1]), (first, second)
+
+
+def test_creating_it_again_shows_all_of_what_exists(server, connect):
+    server.group("c1", "alice", "bob")
+    status, made = server.http("GET", "/v1/conversations/c1")
+    alice = connect("alice")
+    alice.sent("c1", "hi")
+    wish = {"conversationId": "c1", "type": "GROUP", "name": "another name", "members": ["carol"]}
+    again = alice.ask(createConversation=wish)["conversation"]
+    assert again == {**made, "role": "OWNER", "lastSeq": 1} and again["createdAt"] > 0 and again["memberCount"] == 2
+    assert connect("eve").refused(createConversation=wish)["code"] == "CONFLICT"
+    with server.client("alice", options=("--scopes", "create")) as creator:
+        assert creator.ask(createConversation=wish)["conversation"] == again
 
 
 def test_members_are_listed(server):
@@ -95,6 +107,27 @@ def test_a_mute_ends_by_itself(server, connect):
         time.sleep(0.1)
 
 
+def test_a_mute_lasts_for_a_while_or_until_it_is_lifted(server, connect):
+    alice = connect("alice")
+    server.put("/v1/conversations/lobby/mutes/alice", {"for": "10m"})
+    error = alice.refused(send=alice.message("lobby", "hi"))
+    assert error["code"] == "MUTED" and 500_000 < error["retryAfterMs"] <= 600_000, error
+    server.put("/v1/conversations/lobby/mutes/alice")
+    error = alice.refused(send=alice.message("lobby", "hi"))
+    assert error["code"] == "MUTED" and "retryAfterMs" not in error, error
+    server.delete("/v1/conversations/lobby/mutes/alice")
+    alice.sent("lobby", "hi")
+
+
+def test_a_users_conversations_are_listed_in_pages(server):
+    for name in ("a", "b", "c"):
+        server.group(name, "alice")
+    first = server.http("GET", "/v1/users/alice/conversations?limit=2")
+    assert first[0] == 200 and [c["conversationId"] for c in first[1]["items"]] == ["a", "b"] and first[1]["more"]
+    status, rest = server.http("GET", "/v1/users/alice/conversations?limit=2&after=b")
+    assert status == 200 and [c["conversationId"] for c in rest["items"]] == ["c", "lobby"] and not rest["more"]
+
+
 def test_a_bot_speaks_in_the_name_of_a_member(server, connect):
     bob = connect("bob")
     message = {"senderId": "alice", "clientMsgId": "deploy-1", "type": "TEXT", "text": "deployed"}
@@ -123,13 +156,20 @@ def test_errors_are_of_one_shape(server):
         ("GET", "/v1/conversations/nowhere/messages", None, {404}),
         ("PUT", "/v1/conversations/nowhere/members/bob", {"role": "MEMBER"}, {404}),
         ("GET", "/v1/nothing-here", None, {404}),
-        ("PATCH", "/v1/conversations", None, {404, 405}),
+        ("PATCH", "/v1/conversations", None, {405}),
+        ("POST", "/v1/conversations", {"id": "c1", "type": "GROUP", "name": "x" * 300_000, "members": []}, {413}),
+        ("PUT", "/v1/conversations/lobby/members/b%20b", None, {400}),
+        ("GET", "/v1/conversations/%ff", None, {400}),
+        ("GET", "/v1/conversations/lobby/messages?limit=many", None, {400}),
+        ("GET", "/v1/users/alice/conversations?after=a%20b", None, {400}),
+        ("POST", "/healthz", None, {405}),
     ]
     for method, path, body, expected in cases:
         status, answer = server.http(method, path, body)
         assert status in expected, (method, path, status, answer)
         error = error_of(answer)
         assert error["code"].isupper() and len(error["message"]) > 10, (method, path, answer)
+        assert error["retryable"] is False, (method, path, answer)
 
 
 def test_the_openapi_document_names_every_route(server):

@@ -1,8 +1,12 @@
 """The message path: acked once it is on disk, pushed to every member once and in order, never twice."""
 
+import json
 import threading
+import tomllib
 
 import pytest
+
+from harness.wire import REPO
 
 
 def test_a_message_is_acked_and_pushed_to_the_other_member(connect):
@@ -48,6 +52,43 @@ def test_somebody_outside_the_conversation_gets_nothing(server, connect):
     alice.sent("team", "secret")
     bob.push("message")
     assert eve.pushed_now() == []
+
+
+def test_a_filter_refuses_what_it_drops(make_server):
+    shipped = tomllib.loads((REPO / "dataflow.toml").read_text())
+    push = [*shipped["sinks"]["push"]["inputs"], "no_files.dropped"]
+    server = make_server(
+        'operators.no_files.kind="filter"',
+        """operators.no_files.where="type != 'FILE'" """,
+        'operators.no_files.inputs=["valid"]',
+        'operators.fresh.inputs.messages=["no_files"]',
+        f"sinks.push.inputs={json.dumps(push)}",
+    )
+    with server.client("alice") as alice:
+        error = alice.refused(send={**alice.message("lobby", "a file"), "type": "FILE"})
+        assert error["code"] == "FORBIDDEN" and "`no_files`" in error["message"] and not error["retryable"]
+        assert alice.sent("lobby", "no file")["seq"] == 1
+
+
+@pytest.mark.parametrize("format", ["json", "proto"])
+def test_conversations_are_listed_in_pages(server, connect, format):
+    names = [f"team-{n}" for n in range(7)]
+    for name in names:
+        server.group(name, "carol", "alice")
+    server.put("/v1/conversations/team-3/bans/alice")
+    alice = connect("alice", format=format)
+    listed, after = [], ""
+    while True:
+        page = alice.ask(conversations={"after": after, "limit": 2})["conversationList"]
+        listed += [item["conversationId"] for item in page["items"]]
+        if not page.get("more"):
+            break
+        assert len(page["items"]) == 2, "only the last page is short"
+        after = listed[-1]
+    assert listed == ["lobby"] + [name for name in names if name != "team-3"]
+    everything = alice.ask(conversations={})["conversationList"]
+    assert [item["conversationId"] for item in everything["items"]] == listed and not everything.get("more")
+    assert alice.refused(conversations={"after": "a b"})["code"] == "INVALID"
 
 
 def test_a_repeat_gets_the_first_ack_and_no_second_message(connect):

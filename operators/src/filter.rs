@@ -20,8 +20,9 @@ pub const DESCRIPTION: Description = Description {
     summary: "lets records pass that satisfy a predicate",
     doc: "Works on any record type. `where` is a CEL expression over its fields, such as \
           `type == \"TEXT\" && size(text) > 100`: comparison, `&& || !`, arithmetic, `in`, `size`, `contains`, \
-          `startsWith`, `endsWith`. What does not pass leaves on `dropped`. On the message path nobody answers a \
-          message that is dropped and not wired further: its sender meets TIMEOUT. Put such a filter before `dedup`.",
+          `startsWith`, `endsWith`. What does not pass leaves on `dropped`. On the message path, wire \
+          `dropped` into `push`, which answers the sender with FORBIDDEN; a message that is dropped and not wired further \
+          is answered by nobody, and its sender meets TIMEOUT. Put such a filter before `dedup`.",
     key: Key::Inherit,
     state: State::None,
     inputs: &[Port::of("records", ANY, "records of any type")],

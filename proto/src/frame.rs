@@ -7,6 +7,10 @@ use prost::Message as _;
 
 use crate::wire::{Envelope, Error, ErrorCode};
 
+/// Most envelopes in one frame. Each costs more memory than it may take on the wire (an empty one is
+/// a single byte), so the limit on a frame's bytes does not bound what reading it costs.
+pub const MAX_ENVELOPES: usize = 1_024;
+
 /// The encoding of a connection, chosen by its subprotocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -27,7 +31,7 @@ impl Format {
     }
 }
 
-/// A frame whose end cannot even be found: the connection must close.
+/// A frame that cannot be read as a whole: the connection must close.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed {}: {reason}", if *.format == Format::Json { "JSON" } else { "protobuf" })]
 pub struct Malformed {
@@ -44,25 +48,41 @@ pub type Decoded = Result<Envelope, (u64, Error)>;
 /// with the name of what is wrong. Unknown protobuf fields are ignored.
 ///
 /// # Errors
-/// When the frame is not well-formed.
+/// When the frame is not well-formed, or holds more than [`MAX_ENVELOPES`].
 pub fn decode(format: Format, frame: &Bytes) -> Result<Vec<Decoded>, Malformed> {
-    let malformed = |reason: String| Malformed { format, reason };
-    match format {
-        Format::Json => frame
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty())
-            .map(|line| decode_line(line).map_err(|e| malformed(e.to_string())))
-            .collect(),
+    let envelopes = match format {
+        Format::Json => collect(
+            frame
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.trim_ascii().is_empty())
+                .map(|line| decode_line(line).map_err(|e| e.to_string())),
+        ),
         Format::Proto => {
             let mut rest = frame.clone();
-            let mut envelopes = Vec::new();
-            while rest.has_remaining() {
-                let envelope = Envelope::decode_length_delimited(&mut rest);
-                envelopes.push(Ok(envelope.map_err(|e| malformed(e.to_string()))?));
-            }
-            Ok(envelopes)
+            collect(std::iter::from_fn(|| {
+                let envelope =
+                    rest.has_remaining().then(|| Envelope::decode_length_delimited(&mut rest))?;
+                Some(envelope.map(Ok).map_err(|e| e.to_string()))
+            }))
         }
+    };
+    envelopes.map_err(|reason| Malformed { format, reason })
+}
+
+/// Reads envelopes up to the first that fails or is one too many.
+fn collect(
+    envelopes: impl Iterator<Item = Result<Decoded, String>>,
+) -> Result<Vec<Decoded>, String> {
+    let mut collected = Vec::new();
+    for envelope in envelopes {
+        if collected.len() == MAX_ENVELOPES {
+            return Err(format!(
+                "a frame holds at most {MAX_ENVELOPES} envelopes; send the others in further frames"
+            ));
+        }
+        collected.push(envelope?);
     }
+    Ok(collected)
 }
 
 fn decode_line(line: &[u8]) -> Result<Decoded, serde_json::Error> {
@@ -188,6 +208,18 @@ mod tests {
         }
         for bytes in [&[5u8, 1, 2][..], &[0xff; 12][..], &[2, 0xff, 0xff][..]] {
             assert!(decode(Format::Proto, &Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_more_envelopes_than_the_limit_is_malformed() {
+        let (json, proto) = ("{\"ping\":{}}\n", [0_u8]);
+        for (format, envelope) in [(Format::Json, json.as_bytes()), (Format::Proto, &proto[..])] {
+            let frame = |envelopes| Bytes::from(envelope.repeat(envelopes));
+            let decoded = decode(format, &frame(MAX_ENVELOPES)).expect("at the limit");
+            assert_eq!(decoded.len(), MAX_ENVELOPES);
+            let error = decode(format, &frame(MAX_ENVELOPES + 1)).expect_err("beyond it");
+            assert!(error.to_string().contains("1024"), "{error}");
         }
     }
 }

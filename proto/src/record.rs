@@ -231,6 +231,9 @@ pub struct Command {
     pub wish: Wish,
 }
 
+/// The end of a mute that has none but being lifted.
+pub const UNTIL_LIFTED: i64 = i64::MAX;
+
 /// What a command wants. An absent conversation is only good for `Create`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
@@ -243,7 +246,7 @@ pub enum Wish {
         set: Vec<wire::MemberInfo>,
         remove: Vec<String>,
     },
-    /// Until when, in milliseconds since the Unix epoch; 0 lifts it.
+    /// Until when, in milliseconds since the Unix epoch; 0 lifts it, [`UNTIL_LIFTED`] has no end.
     Mute {
         user_id: String,
         until: i64,
@@ -253,6 +256,10 @@ pub enum Wish {
         banned: bool,
     },
 }
+
+/// Longest fact, encoded. Every log takes a fact of this size; a command that would make a longer one is
+/// refused before it is decided, so that what was decided is never refused.
+pub const MAX_FACT_BYTES: usize = 256 << 10;
 
 /// A decided fact on its way to the log, with the answer that its command gets once it counts.
 #[derive(Clone, Debug)]
@@ -341,15 +348,18 @@ pub struct Query {
 pub enum Ask {
     History(wire::History),
     Sync(wire::Sync),
-    Conversations,
+    Conversations(wire::ListConversations),
+    /// One conversation; whether the session may see it was decided before.
+    Conversation(String),
 }
 
 /// What the index knows of a submission's clientMsgId.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub submission: Arc<Submission>,
-    /// The message that was committed under this id before.
-    pub original: Option<Arc<wire::Message>>,
+    /// The message that was committed under this id before; or the error that the sender gets because
+    /// the index cannot tell.
+    pub original: Result<Option<Arc<wire::Message>>, wire::Error>,
 }
 
 /// An event and the users whose sessions on this node get it.

@@ -15,6 +15,14 @@ pub(crate) fn check_conversation(conversation_id: &str) -> Result<(), Error> {
     Err(invalid("`conversationId` must be 1 to 64 bytes without white space and `/`"))
 }
 
+/// A cursor into a list of conversations; the empty one stands before the first.
+pub(crate) fn check_after(after: &str) -> Result<(), Error> {
+    if after.is_empty() || id::is_valid_conversation(after) {
+        return Ok(());
+    }
+    Err(invalid("`after` must be the id of a conversation, as the last item of a page has it"))
+}
+
 pub(crate) fn check_group_id(conversation_id: &str) -> Result<(), Error> {
     if conversation_id.contains(':') {
         return Err(invalid(

@@ -1,7 +1,7 @@
 //! One TCP address that several sources share: each mounts its routes, then the binary serves.
 //!
 //! ```text
-//! new -> bind (errors show early) -> mount, mount, .. -> serve -> drain (not ready) -> shutdown
+//! new -> bind (errors show early) -> mount, mount, .. -> serve (ready) -> drain (not ready) -> shutdown
 //! ```
 //!
 //! Invariant: a client that has not sent a whole request head within [`HEAD_DEADLINE`] holds nothing
@@ -58,21 +58,21 @@ pub struct HttpListener {
     bound: Mutex<Option<std::net::TcpListener>>,
     local_address: Mutex<Option<SocketAddr>>,
     routes: Mutex<Router>,
-    ready: Arc<AtomicBool>,
+    readiness: Arc<Readiness>,
     stop: watch::Sender<bool>,
 }
 
 impl HttpListener {
     /// The listener `[listeners.NAME]` at `address`; nothing is opened yet.
     pub fn new(name: impl Into<String>, address: impl Into<String>) -> Arc<Self> {
-        let ready = Arc::new(AtomicBool::new(false));
+        let readiness = Arc::new(Readiness::default());
         Arc::new(Self {
             name: name.into(),
             address: address.into(),
             bound: Mutex::new(None),
             local_address: Mutex::new(None),
-            routes: Mutex::new(health(Arc::clone(&ready))),
-            ready,
+            routes: Mutex::new(health(Arc::clone(&readiness))),
+            readiness,
             stop: watch::Sender::new(false),
         })
     }
@@ -123,16 +123,27 @@ impl HttpListener {
             StartError::new(format!("listener `{}` is served before it is bound", self.name))
         })?;
         let socket = TcpListener::from_std(socket).map_err(|error| self.explain(&error))?;
-        let routes =
-            std::mem::take(&mut *self.routes.lock()).layer(middleware::from_fn(with_deadline));
+        let routes = self.routes().layer(middleware::from_fn(with_deadline));
         tokio::spawn(accept(self.name.clone(), socket, routes, self.stop.subscribe()));
-        self.ready.store(true, Ordering::Release);
+        self.readiness.serving.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// `/readyz` answers 503 as long as the hold is not dropped: a source has something to do first.
+    pub(crate) fn hold(&self) -> Hold {
+        Hold { _count: Arc::clone(&self.readiness.holds) }
+    }
+
+    /// Takes what is mounted; what nobody has mounted is refused in the one form of errors.
+    pub(crate) fn routes(&self) -> Router {
+        std::mem::take(&mut *self.routes.lock())
+            .fallback(unknown_route)
+            .method_not_allowed_fallback(wrong_method)
     }
 
     /// `/readyz` answers 503 from here on; requests are still served.
     pub fn drain(&self) {
-        self.ready.store(false, Ordering::Release);
+        self.readiness.serving.store(false, Ordering::Release);
     }
 
     /// Stops to accept, and ends HTTP connections once their request is answered.
@@ -162,10 +173,28 @@ impl HttpListener {
     }
 }
 
+/// Keeps a listener from being ready.
+pub(crate) struct Hold {
+    _count: Arc<()>,
+}
+
+/// Whether the listener takes clients: it serves, and nobody holds it back.
+#[derive(Default)]
+struct Readiness {
+    serving: AtomicBool,
+    holds: Arc<()>,
+}
+
+impl Readiness {
+    fn is_ready(&self) -> bool {
+        self.serving.load(Ordering::Acquire) && Arc::strong_count(&self.holds) == 1
+    }
+}
+
 /// `/healthz`: the process runs. `/readyz`: it takes clients.
-fn health(ready: Arc<AtomicBool>) -> Router {
-    let readyz = |State(ready): State<Arc<AtomicBool>>| async move {
-        match ready.load(Ordering::Acquire) {
+fn health(readiness: Arc<Readiness>) -> Router {
+    let readyz = |State(readiness): State<Arc<Readiness>>| async move {
+        match readiness.is_ready() {
             true => (StatusCode::OK, "ready\n"),
             false => (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or draining\n"),
         }
@@ -173,14 +202,17 @@ fn health(ready: Arc<AtomicBool>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .fallback(|| async {
-            Refusal::of(
-                ErrorCode::Invalid,
-                "no such path; the API is described at /v1/openapi.json",
-            )
-            .with_status(StatusCode::NOT_FOUND)
-        })
-        .with_state(ready)
+        .with_state(readiness)
+}
+
+async fn unknown_route() -> Refusal {
+    Refusal::of(ErrorCode::Invalid, "no such route; /v1/openapi.json lists those of the API")
+        .with_status(StatusCode::NOT_FOUND)
+}
+
+async fn wrong_method() -> Refusal {
+    let sentence = "this route takes other methods; /v1/openapi.json lists them";
+    Refusal::of(ErrorCode::Invalid, sentence).with_status(StatusCode::METHOD_NOT_ALLOWED)
 }
 
 async fn with_deadline(request: Request, next: Next) -> Response {
@@ -273,12 +305,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_draining_listener_is_not_ready_and_still_answers() {
+    async fn a_listener_that_is_held_or_drains_is_not_ready_and_still_answers() {
         let listener = HttpListener::new("main", "127.0.0.1:0");
         listener.bind().expect("a free port");
         let address = listener.local_addr().expect("bound");
         listener.mount(Router::new().route("/hello", axum::routing::get(|| async { "hi" })));
+        let hold = listener.hold();
         listener.serve().expect("bound");
+        assert!(request(address, &get("/readyz")).await.starts_with("HTTP/1.1 503"));
+        drop(hold);
         assert!(request(address, &get("/readyz")).await.starts_with("HTTP/1.1 200"));
         assert!(request(address, &get("/hello")).await.ends_with("hi"));
         listener.drain();

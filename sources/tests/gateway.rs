@@ -1,7 +1,6 @@
 //! The gateway over real sockets, with a dataflow that is one closure: from the refused handshake to
 //! the goodbye of a drained node.
 
-#[allow(dead_code, reason = "shared with the unit tests, which use the rest")]
 #[path = "../src/testing.rs"]
 mod testing;
 
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use imflow_kind::testing::FakeInjector;
 use imflow_kind::{Form, IoContext, Options, Outboxes, Roles, Source, SystemClock, Value};
 use imflow_proto::Record;
 use imflow_proto::record::{Committed, Delivery, Event};
@@ -41,7 +41,7 @@ impl Node {
         let mut source = build(data.path(), &roles, set);
         let outboxes = roles.find::<Arc<dyn Outboxes>>("clients").expect("offered while building");
         let mut seq = 0;
-        let dataflow = testing::FakeInjector::reacting(move |record| {
+        let dataflow = FakeInjector::reacting(move |record| {
             if let Record::Submission(submission) = record {
                 seq += 1;
                 outboxes.deliver(committed(submission, seq));
@@ -88,6 +88,7 @@ fn build(data: &std::path::Path, roles: &Roles, set: impl FnOnce(&mut Options)) 
     let context = IoContext {
         name: "clients".into(),
         options,
+        feeds: Vec::new(),
         data: data.into(),
         node: "node-1".into(),
         partitions: 64,

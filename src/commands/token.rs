@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use imflow_kind::units::duration_ms;
 use imflow_sources::auth::Secrets;
 
 /// Everything that a device of a user may do.
@@ -29,7 +30,7 @@ pub(crate) struct TokenArgs {
     #[arg(long, default_value = "cli")]
     device: String,
     /// How long it is good: 30s, 15m, 1h, 7d
-    #[arg(long, default_value = "1h", value_parser = duration)]
+    #[arg(long, default_value = "1h", value_parser = lifetime)]
     ttl: Duration,
     /// What it may do: send messages, read history, create and change conversations
     #[arg(long, value_delimiter = ',', default_values_t = ALL_SCOPES.map(str::to_owned), value_parser = ALL_SCOPES)]
@@ -73,23 +74,13 @@ pub(crate) fn mint(
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    let length =
-        number.parse::<u64>().ok().zip(seconds).and_then(|(number, unit)| number.checked_mul(unit));
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let ms = duration_ms(text)?;
     // A year-long token is a password; ten years also keep `exp` far from overflow.
-    let length = length.filter(|seconds| (1..=10 * 365 * 86_400).contains(seconds));
-    length
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("`{text}` is not a duration like 30s, 15m, 1h or 7d"))
+    if !(1_000..=10 * 365 * 86_400_000).contains(&ms) {
+        return Err(format!("`{text}` is not between 1s and 3650d"));
+    }
+    Ok(Duration::from_millis(ms))
 }
 
 #[cfg(test)]
@@ -97,11 +88,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_written_as_people_write_them() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+    fn a_token_lives_for_a_second_to_ten_years() {
+        assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(lifetime("7d"), Ok(Duration::from_secs(7 * 86_400)));
         for text in ["", "h", "1", "0s", "-1h", "1w", "99999999999999999999d", "4000d"] {
-            assert!(duration(text).is_err(), "{text}");
+            assert!(lifetime(text).is_err(), "{text}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Values as people write them: durations, sizes, and the types of options.
+//! The values of options: read from the file, checked against what the option takes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use imflow_kind::units::{duration_ms, show_bytes, show_ms, size_bytes};
 use imflow_kind::{Opt, OptType, RoleName, Value};
 
 use crate::parse::{Item, Tree};
@@ -54,7 +55,7 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
             in_range(ms, low, high, &show_ms).map(|ms| Value::Duration(Duration::from_millis(ms)))
         }
         (OptType::Size(low, high), Tree::Text(text)) => {
-            in_range(size(text)?, low, high, &show_bytes).map(Value::Size)
+            in_range(size_bytes(text)?, low, high, &show_bytes).map(Value::Size)
         }
         (OptType::Lists, Tree::Table(entries)) => {
             let mut lists = BTreeMap::new();
@@ -170,65 +171,4 @@ fn in_range<T: PartialOrd + Copy>(
         return Err(format!("{} is out of range: {} to {}", show(value), show(low), show(high)));
     }
     Ok(value)
-}
-
-const DURATION_UNITS: [(&str, u64); 5] =
-    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-const SIZE_UNITS: [(&str, u64); 7] = [
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-];
-
-/// Milliseconds of `"250ms"`, `"3s"`, `"5m"`, `"2h"`, `"7d"`.
-pub fn duration_ms(text: &str) -> Result<u64, String> {
-    with_unit(text, &DURATION_UNITS).ok_or_else(|| {
-        format!("`{text}` is not a duration such as \"250ms\", \"3s\", \"5m\", \"2h\" or \"7d\"")
-    })
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    with_unit(text, &SIZE_UNITS)
-        .ok_or_else(|| format!("`{text}` is not a size such as \"512B\", \"64KiB\" or \"256MiB\""))
-}
-
-fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let factor = units.iter().find(|(unit, _)| *unit == text[digits..].trim_start())?.1;
-    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
-}
-
-fn show_ms(ms: u64) -> String {
-    with_largest_unit(ms, &DURATION_UNITS)
-}
-
-fn show_bytes(bytes: u64) -> String {
-    with_largest_unit(bytes, &SIZE_UNITS[..4])
-}
-
-fn with_largest_unit(value: u64, units: &[(&str, u64)]) -> String {
-    let unit =
-        units.iter().rev().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
-    let (unit, factor) = unit.unwrap_or(&units[0]);
-    format!("{}{unit}", value / factor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_and_sizes_are_written_as_people_write_them() {
-        assert_eq!(duration_ms("250ms"), Ok(250));
-        assert_eq!(duration_ms("7d"), Ok(604_800_000));
-        assert_eq!(size("64 KiB"), Ok(65_536));
-        for bad in ["", "3", "s", "3 years", "-1s", "99999999999999999999d"] {
-            assert!(duration_ms(bad).is_err(), "{bad}");
-        }
-        assert_eq!((show_ms(3_000), show_bytes(1 << 26)), ("3s".to_owned(), "64MiB".to_owned()));
-    }
 }

@@ -24,7 +24,7 @@ use imflow_kind::{
 };
 use imflow_proto::id::content_hash;
 use imflow_proto::record::{Committed, Found, Refused, Reply, Submission};
-use imflow_proto::wire::{Error, ErrorCode, envelope::Body};
+use imflow_proto::wire::{Error, ErrorCode, Message, envelope::Body};
 use imflow_proto::{Record, RecordType};
 use rapidhash::RapidHashMap;
 
@@ -34,7 +34,7 @@ use memory::{Memory, Original, Recall};
 
 /// `messages: Submission` → `fresh: Submission`, `repeated: Reply`, `lookups: Lookup`
 ///
-/// Errors: CONFLICT, BUSY (as replies on `repeated`). Source: SPEC M2.
+/// Errors: CONFLICT, BUSY, and INTERNAL of the index (as replies on `repeated`). Source: SPEC M2.
 pub const DESCRIPTION: Description = Description {
     name: "dedup",
     family: Family::Operator,
@@ -243,12 +243,15 @@ impl Dedup {
             return; // answered before: an index may repeat itself
         };
         let content = content_of(&found.submission);
-        let original = found.original.as_deref().map(Original::of);
-        match original.filter(|original| self.memory.is_kept(original, now_ms)) {
-            Some(original) => repeat(out, &found.submission, content, &original),
+        let kept = |message: &Arc<Message>| {
+            Some(Original::of(message)).filter(|original| self.memory.is_kept(original, now_ms))
+        };
+        match found.original.as_ref().map(|original| original.as_ref().and_then(kept)) {
+            Err(error) => reply(out, &found.submission, Body::Error(error.clone())),
+            Ok(Some(original)) => repeat(out, &found.submission, content, &original),
             // Whoever has met TIMEOUT meanwhile will send again; only one of the two may go on.
-            None if found.submission.ticket.is_answered() => {}
-            None => self.forward(Arc::clone(&found.submission), content, now_ms, out),
+            Ok(None) if found.submission.ticket.is_answered() => {}
+            Ok(None) => self.forward(Arc::clone(&found.submission), content, now_ms, out),
         }
         while let Some(next) = queue.pop_front() {
             self.set_key(&next);

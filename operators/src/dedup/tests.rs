@@ -111,10 +111,34 @@ fn behind_a_look_up_the_sender_queues_in_order_and_others_pass() {
     );
     assert_eq!(fresh(&mut driver).len(), 1, "only bob's");
     let Record::Lookup(parked) = driver.take("lookups").remove(0) else { panic!("not a look-up") };
-    let original = Some(Arc::clone(&committed("c1", "alice", "a", "hi", 1).message));
+    let original = Ok(Some(Arc::clone(&committed("c1", "alice", "a", "hi", 1).message)));
     driver.send("answers", [Record::Found(Arc::new(Found { submission: parked, original }))]);
     assert_eq!(acks(&mut driver)[0].seq, 1);
     assert_eq!(fresh(&mut driver)[0].send.client_msg_id, "alice-phone-1-1");
+}
+
+#[test]
+fn a_look_up_that_fails_is_answered_and_frees_the_sender() {
+    let (mut driver, alice) = (dedup(1, 9), Sender::new("alice", "phone"));
+    // A counter below the mark, and ids that were forgotten: only the index may know this one.
+    for (seq, id) in ["alice-phone-4-1", "alice-phone-5-1"].iter().enumerate() {
+        driver.send("messages", [alice.send("c1", id, "hi")]);
+        let first = fresh(&mut driver);
+        commit(&mut driver, &first[0], seq as u64 + 1);
+    }
+    driver.send(
+        "messages",
+        [alice.send("c1", "alice-phone-3-1", "hi"), alice.send("c1", "alice-phone-6-1", "hi")],
+    );
+    let Record::Lookup(parked) = driver.take("lookups").remove(0) else { panic!("not a look-up") };
+    let original = Err(Error::of(ErrorCode::Internal, "the log is damaged"));
+    driver.send("answers", [Record::Found(Arc::new(Found { submission: parked, original }))]);
+    let error = error_of(&driver.take("repeated")[0]);
+    assert!(error.code() == ErrorCode::Internal && error.retryable, "{error:?}");
+    assert_eq!(fresh(&mut driver)[0].send.client_msg_id, "alice-phone-6-1", "it was behind");
+    // Sent again, it is looked up again.
+    driver.send("messages", [alice.send("c1", "alice-phone-3-1", "hi")]);
+    assert_eq!(driver.take("lookups").len(), 1);
 }
 
 /// The world around the operator: a path that commits or denies what is fresh, and an index.
@@ -184,6 +208,7 @@ impl World {
             send.client_msg_id.clone(),
         );
         let original = self.history.get(&key).map(|record| Arc::clone(&record.message));
+        let original = Ok(original);
         driver.send("answers", [Record::Found(Arc::new(Found { submission, original }))]);
     }
 }

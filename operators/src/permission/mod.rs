@@ -15,17 +15,21 @@ use imflow_kind::{
     Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port,
     StartError, State, Time,
 };
-use imflow_proto::log::Fact;
-use imflow_proto::record::{Change, Command, GrantChange, Refused, Rejection, Submission};
+use imflow_proto::log::{Fact, fact};
+use imflow_proto::record::{
+    Ask, Change, Command, GrantChange, MAX_FACT_BYTES, Query, Refused, Rejection, Submission,
+    UNTIL_LIFTED,
+};
 use imflow_proto::wire::{Error, ErrorCode, Role};
 use imflow_proto::{Record, RecordType};
+use prost::Message as _;
 use rapidhash::RapidHashMap;
 
 use rules::{Bounds, Case, Ruling};
 use standing::Standing;
 
 /// `messages: Submission`, `commands: Command`, `grants: Grant` → `allowed: Submission`, `facts: Change`,
-/// `denied: Rejection`
+/// `denied: Rejection`, `existing: Query`
 ///
 /// Errors: UNKNOWN_CONVERSATION, NOT_A_MEMBER, MUTED, BANNED, FORBIDDEN, CONFLICT, INVALID, TOO_LARGE, BUSY.
 /// Source: SPEC A1.
@@ -35,7 +39,8 @@ pub const DESCRIPTION: Description = Description {
     summary: "decides who may speak, and which commands become facts",
     doc: "A message passes when its conversation exists and its sender is a member, not muted and not banned; the \
           control API's bots need no membership. A command (create, change members, mute, ban) becomes a fact when \
-          the caller's role allows it; a command that changes nothing is answered at once. Only the OWNER (or the \
+          the caller's role allows it; a command that changes nothing is answered at once, and one that creates what \
+          exists is shown it, from a reader behind `existing`. Only the OWNER (or the \
           control API) gives the roles ADMIN and OWNER or changes the standing of those who have them; anybody may \
           leave; the members of a one-to-one conversation are fixed.",
     key: Key::Conversation,
@@ -49,6 +54,11 @@ pub const DESCRIPTION: Description = Description {
         Port::of("allowed", &[RecordType::Submission], "messages that may be stored"),
         Port::of("facts", &[RecordType::Change], "facts that were decided, for the log"),
         Port::of("denied", &[RecordType::Rejection], "refused messages and commands"),
+        Port::of(
+            "existing",
+            &[RecordType::Query],
+            "conversations that were to be created and exist, for a reader to show",
+        ),
     ],
     options: &[
         Opt::new(
@@ -72,6 +82,11 @@ pub const DESCRIPTION: Description = Description {
             policy: "bounded by `max_members` and what the log holds",
         },
         Limit {
+            what: "what one command changes",
+            bound: "256 KiB in the log",
+            policy: "TOO_LARGE",
+        },
+        Limit {
             what: "commands waiting in a conversation",
             bound: "credit, 1,024",
             policy: "BUSY",
@@ -84,6 +99,7 @@ const MESSAGES: usize = 0;
 const ALLOWED: usize = 0;
 const FACTS: usize = 1;
 const DENIED: usize = 2;
+const EXISTING: usize = 3;
 /// Commands of one conversation that wait for the one in flight.
 const MAX_WAITING: usize = 1_024;
 
@@ -198,17 +214,25 @@ impl Permission {
             Ok(Ruling::Settled(answer)) => {
                 command.ticket.answer(answer);
             }
-            Ok(Ruling::Changes { change, answer, deltas }) => {
-                let fact = Fact {
-                    conversation_id: command.conversation_id.clone(),
-                    at: now_ms,
-                    by: command.session.user_id.as_ref().into(),
-                    change: Some(change),
+            Ok(Ruling::Exists) => {
+                let Command { ticket, session, conversation_id, .. } = &*command;
+                let query = Query {
+                    ticket: ticket.clone(),
+                    session: Arc::clone(session),
+                    ask: Ask::Conversation(conversation_id.clone()),
                 };
-                let change =
-                    Change { ticket: command.ticket.clone(), fact: Arc::new(fact), answer };
-                out.send(FACTS, Record::Change(Arc::new(change)));
-                return Some(deltas);
+                out.send(EXISTING, Record::Query(Arc::new(query)));
+            }
+            Ok(Ruling::Changes { change, answer, deltas }) => {
+                match fact(&command, change, now_ms) {
+                    Err(error) => deny(out, Refused::Command(command), error),
+                    Ok(fact) => {
+                        let ticket = command.ticket.clone();
+                        let change = Change { ticket, fact: Arc::new(fact), answer };
+                        out.send(FACTS, Record::Change(Arc::new(change)));
+                        return Some(deltas);
+                    }
+                }
             }
         }
         None
@@ -238,7 +262,29 @@ impl Permission {
     }
 }
 
+/// The fact that a command becomes, unless it is longer than a log takes.
+fn fact(command: &Command, change: fact::Change, now_ms: i64) -> Result<Fact, Error> {
+    let fact = Fact {
+        conversation_id: command.conversation_id.clone(),
+        at: now_ms,
+        by: command.session.user_id.as_ref().into(),
+        change: Some(change),
+    };
+    let bytes = fact.encoded_len();
+    if bytes > MAX_FACT_BYTES {
+        let sentence = format!(
+            "the change takes {bytes} bytes and one may take {MAX_FACT_BYTES}; change fewer members at a time"
+        );
+        return Err(Error::of(ErrorCode::TooLarge, sentence));
+    }
+    Ok(fact)
+}
+
 fn muted(until: i64, now_ms: i64) -> Error {
+    if until == UNTIL_LIFTED {
+        let sentence = "you are muted in this conversation; ask one of its admins to lift that";
+        return Error::of(ErrorCode::Muted, sentence);
+    }
     let sentence = format!(
         "you are muted in this conversation until {until} (ms since 1970); send again after that"
     );

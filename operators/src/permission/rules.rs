@@ -23,6 +23,8 @@ const MAX_NAME_BYTES: usize = 256;
 pub(super) enum Ruling {
     /// Nothing changes: the answer can leave.
     Settled(Body),
+    /// What is to be created exists, and the caller may see it.
+    Exists,
     Changes {
         change: fact::Change,
         answer: Body,
@@ -73,8 +75,7 @@ impl Case<'_> {
                 "a conversation with this id exists already; choose another id",
             ));
         }
-        let role = own.map_or(Role::Unspecified, |grant| grant.role);
-        Ok(Ruling::Settled(self.info(kind, "", role, conversation.members(), 0)))
+        Ok(Ruling::Exists)
     }
 
     fn create(
@@ -110,7 +111,15 @@ impl Case<'_> {
             name: name.into(),
             members: members.collect(),
         };
-        let answer = self.info(kind, name, own_role, count, self.now_ms);
+        let answer = Body::Conversation(ConversationInfo {
+            conversation_id: self.command.conversation_id.clone(),
+            r#type: kind.into(),
+            name: name.into(),
+            role: own_role.into(),
+            last_seq: 0,
+            member_count: count as u32,
+            created_at: self.now_ms,
+        });
         Ok(Ruling::Changes { change: fact::Change::Created(created), answer, deltas: count + 1 })
     }
 
@@ -349,25 +358,6 @@ impl Case<'_> {
 
     fn own_grant(&self, conversation: &Conversation) -> Option<Grant> {
         self.standing.grant(conversation, &self.command.session.user_id)
-    }
-
-    fn info(
-        &self,
-        kind: ConversationType,
-        name: &str,
-        role: Role,
-        members: usize,
-        created_at: i64,
-    ) -> Body {
-        Body::Conversation(ConversationInfo {
-            conversation_id: self.command.conversation_id.clone(),
-            r#type: kind.into(),
-            name: name.into(),
-            role: role.into(),
-            last_seq: 0,
-            member_count: members as u32,
-            created_at,
-        })
     }
 
     fn too_many_members(&self) -> Error {

@@ -1,5 +1,4 @@
 use imflow_kind::testing::{Driver, drive};
-use imflow_proto::log::fact;
 use imflow_proto::record::{Grant, Wish};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{ConversationType, MemberInfo};
@@ -79,6 +78,11 @@ fn only_members_in_good_standing_speak() {
         None,
         "a mute ends by itself"
     );
+    let for_good = Grant { muted_until: UNTIL_LIFTED, ..muted };
+    driver.send("grants", [grant("c1", "carol", Some(for_good))]);
+    driver.send("messages", [Sender::new("carol", "x").send("c1", "x", "hi")]);
+    let error = error_of(&driver.take("denied")[0]);
+    assert_eq!((error.code(), error.retry_after_ms), (ErrorCode::Muted, 0), "{error:?}");
     driver.send("grants", [grant("c1", "carol", Some(Grant { banned: true, ..muted }))]);
     assert_eq!(send_as(&mut driver, &Sender::new("carol", "x"), "c1"), Some(ErrorCode::Banned));
 }
@@ -180,9 +184,9 @@ fn a_creator_owns_its_group_and_a_repeat_is_answered_by_what_exists() {
     assert!(driver.operator.in_flight.is_empty());
     let bob = Sender::new("bob", "phone");
     driver.send("commands", [bob.command("c2", create(ConversationType::Group, &[]))]);
-    assert!(
-        matches!(&bob.answers.take()[..], [(1, Body::Conversation(info))] if info.role() == Role::Member)
-    );
+    let existing = driver.take("existing");
+    let [Record::Query(query)] = &existing[..] else { panic!("{existing:?}") };
+    assert_eq!((&query.ask, &*query.session.user_id), (&Ask::Conversation("c2".into()), "bob"));
     let taken = ask(&mut driver, "carol", "c2", create(ConversationType::Group, &[]));
     assert_eq!(taken.unwrap_err(), ErrorCode::Conflict);
 }
@@ -246,4 +250,17 @@ fn bounds_hold() {
         driver.take("denied").iter().map(|record| error_of(record).code()).collect::<Vec<_>>(),
         [ErrorCode::Busy]
     );
+}
+
+#[test]
+fn a_change_that_no_log_takes_is_refused_and_leaves_the_conversation_free() {
+    let bounds = Bounds { max_members: 100_000, max_change: 100_000 };
+    let mut driver = drive(Permission::new(bounds), &DESCRIPTION);
+    let users: Vec<String> = (0..6_000).map(|n| format!("{n:064}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    let create = |count| create(ConversationType::Group, &users[..count]);
+    assert_eq!(ask(&mut driver, "admin", "c9", create(6_000)).unwrap_err(), ErrorCode::TooLarge);
+    assert!(driver.operator.in_flight.is_empty());
+    let made = ask(&mut driver, "admin", "c9", create(3_000)).unwrap();
+    assert!(made[0].fact.encoded_len() <= MAX_FACT_BYTES);
 }

@@ -1,7 +1,8 @@
 //! Answers dedup: was this clientMsgId committed before?
 //!
-//! First in, first out, so that the answers of a worker leave in the order of its questions. An answer is never guessed: when the index cannot tell, the sender gets INTERNAL and
-//! dedup gets no answer, since "not found" could store a message twice.
+//! First in, first out, so that the answers of a worker leave in the order of its questions. An answer
+//! is never guessed: when the index cannot tell, the answer is INTERNAL, since "not found" could store
+//! a message twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Lookups {
             tracing::warn!("{error}; repeated messages wait for it");
         }
         let find = |record| match record {
-            Record::Lookup(submission) => self.find(submission),
+            Record::Lookup(submission) => Some(self.find(submission)),
             _ => None,
         };
         let found: Vec<_> = records.into_iter().filter_map(find).collect();
@@ -57,19 +58,14 @@ impl Lookups {
         }
     }
 
-    fn find(&self, submission: Arc<Submission>) -> Option<Record> {
-        match self.original(&submission) {
-            Ok(original) => Some(Record::Found(Arc::new(Found {
-                submission,
-                original: original.map(Arc::new),
-            }))),
-            Err(error) => {
-                tracing::error!("{error}");
-                let text = "the service cannot tell whether this message was stored before; its operator must see to the log; send it again later";
-                submission.ticket.refuse(Error::of(ErrorCode::Internal, text));
-                None
-            }
-        }
+    fn find(&self, submission: Arc<Submission>) -> Record {
+        let original = self.original(&submission).map(|original| original.map(Arc::new));
+        let original = original.map_err(|error| {
+            tracing::error!("{error}");
+            let text = "the service cannot tell whether this message was stored before; its operator must see to the log; send it again later";
+            Error::of(ErrorCode::Internal, text)
+        });
+        Record::Found(Arc::new(Found { submission, original }))
     }
 
     fn original(&self, submission: &Submission) -> Result<Option<Message>, LogError> {

@@ -38,6 +38,7 @@ use imflow_kind::{
     State,
 };
 use imflow_proto::RecordType;
+use imflow_proto::record::MAX_FACT_BYTES;
 
 pub use error::LogError;
 pub use index::{Index, Lag};
@@ -81,7 +82,7 @@ pub static DESCRIPTION: Description = Description {
     options: &[
         Opt::new(
             "segment",
-            OptType::Size(1 << 20, 1 << 30),
+            OptType::Size(SMALLEST_SEGMENT, 1 << 30),
             "64MiB",
             "size of a segment of the log",
         ),
@@ -89,7 +90,7 @@ pub static DESCRIPTION: Description = Description {
             "retain",
             OptType::Duration(60_000, 366 * 86_400_000),
             "7d",
-            "how long a repeated clientMsgId gets its first answer",
+            "how long a repeated clientMsgId gets its first answer; older ids leave the index",
         ),
     ],
     provides: &[RoleName::Store, RoleName::Journal],
@@ -127,6 +128,12 @@ pub static DESCRIPTION: Description = Description {
     ],
     ..Description::EMPTY
 };
+
+/// Every segment takes the longest fact, whatever the file says.
+const SMALLEST_SEGMENT: u64 = 1 << 20;
+const _: () = assert!(
+    MAX_FACT_BYTES + frame::HEAD <= space::Sizes::of_segment(SMALLEST_SEGMENT).longest_record()
+);
 
 /// Sealed segments that a simulated log keeps in memory.
 const SIMULATED_SEGMENTS: usize = 4;

@@ -10,7 +10,7 @@ use super::LogError;
 use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Lock};
-use super::index::{Index, Indexer, Ingester, Policy, Tables, rebuild};
+use super::index::{Index, Indexer, Ingester, Policy, Retention, Tables, rebuild};
 use super::journal::LogJournal;
 use super::lookups::Lookups;
 use super::progress::Progress;
@@ -128,10 +128,11 @@ impl Opened {
         let Self { parts, clock, retain, policy } = self;
         let Parts { segments, space, progress, index, tail } = parts;
         let completions = Completions::new(Arc::clone(&injector));
+        let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock), retain);
         Works {
             committer: Committer::new(segments, Arc::clone(&space), progress, completions, tail),
             indexer: Indexer { index: Arc::clone(&index), space: Arc::clone(&space) },
-            ingester: Ingester::new(Arc::clone(&index), Arc::clone(&space), policy),
+            ingester: Ingester::new(Arc::clone(&index), Arc::clone(&space), policy, retention),
             lookups: Lookups { index, space, clock, retain, injector },
         }
     }

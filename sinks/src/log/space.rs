@@ -35,12 +35,14 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub(crate) fn of_segment(segment: u64) -> Self {
-        Self { segment, commit: COMMIT_BYTES.min(segment / 2), reserve: RESERVE }
+    pub(crate) const fn of_segment(segment: u64) -> Self {
+        let half = segment / 2;
+        let commit = if COMMIT_BYTES < half { COMMIT_BYTES } else { half };
+        Self { segment, commit, reserve: RESERVE }
     }
 
     /// The longest record: with one more of these, a commit that was almost closed fits a segment.
-    pub(crate) fn longest_record(self) -> usize {
+    pub(crate) const fn longest_record(self) -> usize {
         (self.segment - self.commit) as usize - HEADER
     }
 

@@ -4,7 +4,8 @@ use imflow_kind::{Store, StoreError};
 use imflow_proto::record::{Ask, Query, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced, SyncedConversation,
+    ConversationInfo, Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced,
+    SyncedConversation,
 };
 use prost::Message as _;
 
@@ -19,18 +20,34 @@ const CONVERSATIONS: usize = 1_000;
 pub(crate) fn answer(store: &dyn Store, query: &Query) -> Body {
     let session = &*query.session;
     let answered = match &query.ask {
+        Ask::Conversation(id) => conversation(store, session, id).map(Body::Conversation),
         _ if !(session.scopes.read || session.scopes.admin) => Err(Error::of(
             ErrorCode::Forbidden,
             "this token lacks the scope `read`; connect with one that has it",
         )),
         Ask::History(history) => history_page(store, session, history).map(Body::Messages),
         Ask::Sync(sync) => missed(store, session, sync).map(Body::Synced),
-        Ask::Conversations => store
-            .conversations_of(&session.user_id, "", CONVERSATIONS)
+        Ask::Conversations(list) => store
+            .conversations_of(&session.user_id, &list.after, page_size(list.limit))
             .map(Body::ConversationList)
             .map_err(|error| failed(&error)),
     };
     answered.unwrap_or_else(Body::Error)
+}
+
+fn conversation(
+    store: &dyn Store,
+    session: &Session,
+    conversation_id: &str,
+) -> Result<ConversationInfo, Error> {
+    let view = store.conversation(conversation_id, &session.user_id);
+    let view = view.map_err(|error| failed(&error))?;
+    view.map(|view| view.info).ok_or_else(|| unknown(conversation_id))
+}
+
+/// Conversations in a page when the client asks for `limit`.
+fn page_size(limit: u32) -> usize {
+    if limit == 0 { CONVERSATIONS } else { (limit as usize).min(CONVERSATIONS) }
 }
 
 fn history_page(
@@ -104,18 +121,27 @@ fn missed_in(
 
 fn may_read(store: &dyn Store, session: &Session, conversation_id: &str) -> Result<(), Error> {
     match store.conversation(conversation_id, &session.user_id).map_err(|error| failed(&error))? {
-        None => Err(Error::of(
-            ErrorCode::UnknownConversation,
-            format!("conversation `{conversation_id}` does not exist; create it, or check its id"),
+        None => Err(unknown(conversation_id)),
+        Some(_) if session.scopes.admin => Ok(()),
+        Some(view) if view.banned => Err(Error::of(
+            ErrorCode::Banned,
+            format!("you are banned from conversation `{conversation_id}`; ask its owner"),
         )),
-        Some(info) if info.role() == Role::Unspecified && !session.scopes.admin => Err(Error::of(
+        Some(view) if view.info.role() == Role::Unspecified => Err(Error::of(
             ErrorCode::NotAMember,
             format!(
-                "you cannot read conversation `{conversation_id}`: only members who are not banned can; ask one of its admins to add you"
+                "only members read conversation `{conversation_id}`; ask one of its admins to add you"
             ),
         )),
         Some(_) => Ok(()),
     }
+}
+
+fn unknown(conversation_id: &str) -> Error {
+    Error::of(
+        ErrorCode::UnknownConversation,
+        format!("conversation `{conversation_id}` does not exist; create it, or check its id"),
+    )
 }
 
 fn failed(error: &StoreError) -> Error {
@@ -130,13 +156,15 @@ fn failed(error: &StoreError) -> Error {
 mod tests {
     use std::sync::Arc;
 
+    use imflow_kind::View;
     use imflow_kind::testing::Answers;
     use imflow_proto::record::Scopes;
-    use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Message};
+    use imflow_proto::wire::{ConversationList, MemberInfo, Message};
 
     use super::*;
 
-    /// `mine` and `other` have 1,000 messages of 2 KiB each; `alice` is a member of `mine`.
+    /// `mine` and `other` have 1,000 messages of 2 KiB each; `alice` is a member of `mine` and banned
+    /// from `closed`.
     struct Stub;
 
     impl Store for Stub {
@@ -154,15 +182,15 @@ mod tests {
             Ok(Messages { items: items.collect(), more: last < 1_000 })
         }
 
-        fn conversation(
-            &self,
-            id: &str,
-            user: &str,
-        ) -> Result<Option<ConversationInfo>, StoreError> {
-            let role =
-                if user == "alice" && id != "other" { Role::Member } else { Role::Unspecified };
-            let known = ["mine", "other", "broken"].contains(&id);
-            Ok(known.then(|| ConversationInfo { role: role.into(), ..Default::default() }))
+        fn conversation(&self, id: &str, user: &str) -> Result<Option<View>, StoreError> {
+            let (role, banned) = match (user, id) {
+                ("alice", "mine" | "broken") => (Role::Member, false),
+                ("alice", "closed") => (Role::Unspecified, true),
+                (_, "mine" | "broken" | "other" | "closed") => (Role::Unspecified, false),
+                _ => return Ok(None),
+            };
+            let info = ConversationInfo { role: role.into(), ..Default::default() };
+            Ok(Some(View { info, banned }))
         }
 
         fn conversations_of(
@@ -208,12 +236,22 @@ mod tests {
         assert_eq!(history(read(), "mine", 0, 5_000), Ok((200, true)));
         assert_eq!(history(read(), "mine", 990, 200), Ok((10, false)));
         assert_eq!(history(read(), "other", 0, 0), Err(ErrorCode::NotAMember));
+        assert_eq!(history(read(), "closed", 0, 0), Err(ErrorCode::Banned));
         assert_eq!(history(read(), "nowhere", 0, 0), Err(ErrorCode::UnknownConversation));
         assert_eq!(history(read(), "broken", 0, 0), Err(ErrorCode::Internal));
         assert_eq!(history(Scopes::default(), "mine", 0, 0), Err(ErrorCode::Forbidden));
         assert_eq!(
             history(Scopes { admin: true, ..Default::default() }, "other", 0, 1),
             Ok((1, true))
+        );
+    }
+
+    #[test]
+    fn one_conversation_is_shown_to_whom_another_node_has_let_ask() {
+        let asked = |id: &str| ask(Scopes::default(), Ask::Conversation(id.into()));
+        assert!(matches!(asked("mine"), Body::Conversation(info) if info.role() == Role::Member));
+        assert!(
+            matches!(asked("nowhere"), Body::Error(error) if error.code() == ErrorCode::UnknownConversation)
         );
     }
 

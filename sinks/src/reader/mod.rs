@@ -21,15 +21,16 @@ use answer::answer;
 
 /// `queries: Query` → `pages: Reply`
 ///
-/// Errors: INVALID, FORBIDDEN, UNKNOWN_CONVERSATION, NOT_A_MEMBER, BUSY, INTERNAL. Source: SPEC M7.
+/// Errors: INVALID, FORBIDDEN, UNKNOWN_CONVERSATION, NOT_A_MEMBER, BANNED, BUSY, INTERNAL. Source: SPEC M7.
 pub static DESCRIPTION: Description = Description {
     name: "reader",
     family: Family::Sink,
     summary: "answers history, sync and conversation lists from a store, off the message path",
     doc: "`history` gives at most 200 messages a page (50 unless asked), `sync` takes at most 200 cursors and gives 500 messages \
-          over all of them, `conversations` lists at most 1,000. A page is closed at 512 KiB, so that it fits a frame; `more` says \
+          over all of them, `conversations` lists at most 1,000 a page, by id. A page is closed at 512 KiB, so that it fits a frame; `more` says \
           that the same question, asked from the last item on, goes on. Only members read a conversation.",
-    key: Key::User,
+    // Takes queries in the stage that they come from: those of clients never enter the message path.
+    key: Key::Inherit,
     state: State::None,
     inputs: &[Port::of("queries", &[RecordType::Query], "what clients ask")],
     outputs: &[Port::of("pages", &[RecordType::Reply], "the answers")],
@@ -163,7 +164,7 @@ mod tests {
             Record::Query(Arc::new(Query {
                 ticket: answers.ticket(id),
                 session: Arc::clone(&session),
-                ask: Ask::Conversations,
+                ask: Ask::Conversations(Default::default()),
             }))
         };
         intake.on_batch(Time::default(), 0, &mut vec![query(1), query(2)]);

@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use imflow_proto::record::Wish;
+use imflow_kind::units::duration_ms;
+use imflow_proto::record::{UNTIL_LIFTED, Wish};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{self, ConversationType, ErrorCode, MemberInfo, Role};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::api::{read, read_optional};
+use super::request::{
+    Asked, Body as JsonBody, ConversationPath, MemberPath, OptionalBody, UserPath,
+};
 use crate::checks;
 use crate::refusal::Refusal;
 
-/// Conversations in one page of a user's list.
-const PAGE: usize = 1_000;
+/// Most conversations in one page of a user's list.
+const MAX_PAGE: usize = 1_000;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
@@ -63,20 +65,34 @@ pub(super) struct MemberRole {
     role: Option<String>,
 }
 
-#[derive(Deserialize, ToSchema)]
+/// Either key or none: with none, the mute lasts until it is lifted
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mute {
     /// Milliseconds since the Unix epoch
-    until: i64,
+    #[serde(default)]
+    until: Option<i64>,
+    /// From now on, such as `10m`
+    #[serde(default)]
+    r#for: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    limit: Option<usize>,
 }
 
 /// Create a conversation, or get the one that exists
 #[utoipa::path(post, path = "/v1/conversations", request_body = NewConversation, responses((status = 201, description = "created"), (status = 200, description = "existed"), (status = 400), (status = 409)))]
 pub(super) async fn create_conversation(
     State(shared): State<Arc<Shared>>,
-    body: Bytes,
+    JsonBody(wanted): JsonBody<NewConversation>,
 ) -> Result<Response, Refusal> {
-    let NewConversation { mut id, r#type, name, members } = read(&body)?;
+    let NewConversation { mut id, r#type, name, members } = wanted;
     let kind = ConversationType::from_str_name(&r#type)
         .filter(|kind| *kind != ConversationType::Unspecified);
     let kind = kind.ok_or_else(|| {
@@ -108,7 +124,7 @@ pub(super) async fn create_conversation(
 #[utoipa::path(get, path = "/v1/conversations/{id}", params(("id" = String, Path)), responses((status = 200, description = "the conversation"), (status = 404)))]
 pub(super) async fn get_conversation(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    ConversationPath(id): ConversationPath,
 ) -> Result<Json<wire::ConversationInfo>, Refusal> {
     shared.existing(id).await.map(Json)
 }
@@ -117,7 +133,7 @@ pub(super) async fn get_conversation(
 #[utoipa::path(get, path = "/v1/conversations/{id}/members", params(("id" = String, Path)), responses((status = 200, description = "items"), (status = 404)))]
 pub(super) async fn list_members(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    ConversationPath(id): ConversationPath,
 ) -> Result<Json<serde_json::Value>, Refusal> {
     shared.existing(id.clone()).await?;
     let items = shared.read(move |store| store.members(&id)).await?;
@@ -128,82 +144,76 @@ pub(super) async fn list_members(
 #[utoipa::path(put, path = "/v1/conversations/{id}/members/{user}", params(("id" = String, Path), ("user" = String, Path)), request_body = MemberRole, responses((status = 200, description = "in force"), (status = 404)))]
 pub(super) async fn put_member(
     State(shared): State<Arc<Shared>>,
-    Path((id, user)): Path<(String, String)>,
-    body: Bytes,
+    MemberPath { conversation, user }: MemberPath,
+    OptionalBody(MemberRole { role }): OptionalBody<MemberRole>,
 ) -> Result<Json<Done>, Refusal> {
-    let MemberRole { role } = read_optional(&body)?;
     let set = vec![member(NewMember { user_id: user, role })?];
-    shared.change(id, Wish::ChangeMembers { set, remove: Vec::new() }).await
+    shared.change(conversation, Wish::ChangeMembers { set, remove: Vec::new() }).await
 }
 
 /// Remove a member
 #[utoipa::path(delete, path = "/v1/conversations/{id}/members/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
 pub(super) async fn delete_member(
     State(shared): State<Arc<Shared>>,
-    Path((id, user)): Path<(String, String)>,
+    MemberPath { conversation, user }: MemberPath,
 ) -> Result<Json<Done>, Refusal> {
-    shared.change(id, Wish::ChangeMembers { set: Vec::new(), remove: vec![user] }).await
+    shared.change(conversation, Wish::ChangeMembers { set: Vec::new(), remove: vec![user] }).await
 }
 
-/// Mute a user until a time
+/// Mute a user: until a time, for a while, or until it is lifted
 #[utoipa::path(put, path = "/v1/conversations/{id}/mutes/{user}", params(("id" = String, Path), ("user" = String, Path)), request_body = Mute, responses((status = 200, description = "in force"), (status = 404)))]
 pub(super) async fn put_mute(
     State(shared): State<Arc<Shared>>,
-    Path((id, user)): Path<(String, String)>,
-    body: Bytes,
+    MemberPath { conversation, user }: MemberPath,
+    OptionalBody(mute): OptionalBody<Mute>,
 ) -> Result<Json<Done>, Refusal> {
-    let Mute { until } = read(&body)?;
-    shared.change(id, Wish::Mute { user_id: user, until }).await
+    let until = mute.end(shared.clock.now_ms())?;
+    shared.change(conversation, Wish::Mute { user_id: user, until }).await
 }
 
 /// Lift a mute
 #[utoipa::path(delete, path = "/v1/conversations/{id}/mutes/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
 pub(super) async fn delete_mute(
     State(shared): State<Arc<Shared>>,
-    Path((id, user)): Path<(String, String)>,
+    MemberPath { conversation, user }: MemberPath,
 ) -> Result<Json<Done>, Refusal> {
-    shared.change(id, Wish::Mute { user_id: user, until: 0 }).await
+    shared.change(conversation, Wish::Mute { user_id: user, until: 0 }).await
 }
 
 /// Ban a user
 #[utoipa::path(put, path = "/v1/conversations/{id}/bans/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
 pub(super) async fn put_ban(
     State(shared): State<Arc<Shared>>,
-    Path((id, user)): Path<(String, String)>,
+    MemberPath { conversation, user }: MemberPath,
 ) -> Result<Json<Done>, Refusal> {
-    shared.change(id, Wish::Ban { user_id: user, banned: true }).await
+    shared.change(conversation, Wish::Ban { user_id: user, banned: true }).await
 }
 
 /// Lift a ban
 #[utoipa::path(delete, path = "/v1/conversations/{id}/bans/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, description = "in force"), (status = 404)))]
 pub(super) async fn delete_ban(
     State(shared): State<Arc<Shared>>,
-    Path((id, user)): Path<(String, String)>,
+    MemberPath { conversation, user }: MemberPath,
 ) -> Result<Json<Done>, Refusal> {
-    shared.change(id, Wish::Ban { user_id: user, banned: false }).await
+    shared.change(conversation, Wish::Ban { user_id: user, banned: false }).await
 }
 
-/// The conversations of a user
-#[utoipa::path(get, path = "/v1/users/{user}/conversations", params(("user" = String, Path)), responses((status = 200, description = "items, more")))]
+/// The conversations of a user, by id, in pages
+#[utoipa::path(get, path = "/v1/users/{user}/conversations", params(("user" = String, Path), ("after" = Option<String>, Query, description = "the id of the last page's last item"), ("limit" = Option<u32>, Query)), responses((status = 200, description = "items, more"), (status = 400)))]
 pub(super) async fn conversations_of_user(
     State(shared): State<Arc<Shared>>,
-    Path(user): Path<String>,
+    UserPath(user): UserPath,
+    Asked(Page { after, limit }): Asked<Page>,
 ) -> Result<Json<wire::ConversationList>, Refusal> {
-    shared.read(move |store| store.conversations_of(&user, "", PAGE)).await.map(Json)
+    checks::check_after(&after)?;
+    let limit = limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+    shared.read(move |store| store.conversations_of(&user, &after, limit)).await.map(Json)
 }
 
 type Done = serde_json::Value;
 
 impl Shared {
     async fn change(&self, conversation_id: String, wish: Wish) -> Result<Json<Done>, Refusal> {
-        let users: Vec<&String> = match &wish {
-            Wish::ChangeMembers { set, remove } => {
-                set.iter().map(|m| &m.user_id).chain(remove).collect()
-            }
-            Wish::Mute { user_id, .. } | Wish::Ban { user_id, .. } => vec![user_id],
-            Wish::Create { .. } => Vec::new(),
-        };
-        users.into_iter().try_for_each(|user| checks::check_user(user))?;
         self.command(conversation_id, wish).await?;
         Ok(Json(serde_json::json!({})))
     }
@@ -214,12 +224,32 @@ impl Shared {
         id: String,
     ) -> Result<wire::ConversationInfo, Refusal> {
         let found = self.read(move |store| store.conversation(&id, "")).await?;
-        found.ok_or_else(|| {
+        found.map(|view| view.info).ok_or_else(|| {
             Refusal::of(
                 ErrorCode::UnknownConversation,
                 "no such conversation; POST /v1/conversations creates one",
             )
         })
+    }
+}
+
+impl Mute {
+    /// Until when, in milliseconds since the Unix epoch.
+    fn end(&self, now_ms: u64) -> Result<i64, Refusal> {
+        match (self.until, &self.r#for) {
+            (None, None) => Ok(UNTIL_LIFTED),
+            (Some(until), None) => Ok(until),
+            (None, Some(length)) => {
+                let length = duration_ms(length).map_err(|expected| {
+                    Refusal::of(ErrorCode::Invalid, format!("`for`: {expected}"))
+                })?;
+                Ok(i64::try_from(now_ms.saturating_add(length)).unwrap_or(UNTIL_LIFTED))
+            }
+            (Some(_), Some(_)) => Err(Refusal::of(
+                ErrorCode::Invalid,
+                "`until` and `for` both say when the mute ends; give one of them",
+            )),
+        }
     }
 }
 

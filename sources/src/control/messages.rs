@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use imflow_proto::wire::envelope::Body;
@@ -13,7 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::api::read;
+use super::request::{Asked, Body as JsonBody, ConversationPath};
 use crate::checks;
 use crate::refusal::Refusal;
 
@@ -51,10 +50,10 @@ pub(super) struct Range {
 #[utoipa::path(post, path = "/v1/conversations/{id}/messages", params(("id" = String, Path)), request_body = BotMessage, responses((status = 200, description = "the ack: the message is on disk"), (status = 404), (status = 409)))]
 pub(super) async fn send_message(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    body: Bytes,
+    ConversationPath(id): ConversationPath,
+    JsonBody(message): JsonBody<BotMessage>,
 ) -> Result<Json<wire::Ack>, Refusal> {
-    let BotMessage { sender_id, client_msg_id, r#type, text } = read(&body)?;
+    let BotMessage { sender_id, client_msg_id, r#type, text } = message;
     checks::check_user(&sender_id)?;
     let name = r#type.as_deref().unwrap_or("TEXT");
     let kind = MessageType::from_str_name(name).filter(|kind| *kind != MessageType::Unspecified);
@@ -85,10 +84,9 @@ pub(super) async fn send_message(
 #[utoipa::path(get, path = "/v1/conversations/{id}/messages", params(("id" = String, Path), ("afterSeq" = Option<u64>, Query), ("limit" = Option<u32>, Query)), responses((status = 200, description = "items, more"), (status = 404)))]
 pub(super) async fn list_messages(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    range: Result<Query<Range>, QueryRejection>,
+    ConversationPath(id): ConversationPath,
+    Asked(range): Asked<Range>,
 ) -> Result<Json<wire::Messages>, Refusal> {
-    let Query(range) = range.map_err(|e| Refusal::of(ErrorCode::Invalid, e.body_text()))?;
     shared.existing(id.clone()).await?;
     let limit = range.limit.unwrap_or(50).clamp(1, MAX_LIMIT);
     shared.read(move |store| store.messages(&id, range.after_seq, limit)).await.map(Json)

@@ -7,20 +7,25 @@
 //! A change is answered once its fact is durable and applied by every worker. Reads come from the store,
 //! on a bounded pool. What a change may do is decided in the dataflow; here only its form is checked.
 
-mod api;
 mod call;
 mod facts;
+mod key;
 mod messages;
 mod openapi;
+mod request;
 mod seed;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use imflow_kind::{
-    Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName,
-    Source, StartError, State, Store,
+    Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port,
+    RoleName, Source, StartError, State, Store,
 };
 use imflow_proto::RecordType;
 use tokio::sync::Semaphore;
@@ -84,6 +89,7 @@ struct Control(IoContext);
 struct Shared {
     injector: Arc<dyn Injector>,
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     readers: Semaphore,
     secrets: Secrets,
     timeout: Duration,
@@ -103,22 +109,28 @@ impl Source for Control {
         let shared = Arc::new(Shared {
             injector,
             store,
+            clock: Arc::clone(&context.clock),
             readers: Semaphore::new(READERS),
             secrets,
             timeout,
         });
         listener.mount(routes(&shared));
-        tokio::spawn(seed::seed(shared, context.options.lists("conversations").clone()));
+        // Whoever waits for the service to be ready finds the conversations of the file.
+        let hold = listener.hold();
+        let conversations = context.options.lists("conversations").clone();
+        tokio::spawn(async move {
+            seed::seed(&shared, conversations).await;
+            drop(hold);
+        });
         Ok(())
     }
 }
 
 fn routes(shared: &Arc<Shared>) -> Router {
     Router::new()
-        .nest("/v1", facts::routes().merge(messages::routes()).fallback(api::unknown_route))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(shared), api::authenticate))
+        .nest("/v1", facts::routes().merge(messages::routes()))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(shared), key::authenticate))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))
-        .layer(axum::extract::DefaultBodyLimit::max(api::MAX_BODY_BYTES))
-        .method_not_allowed_fallback(api::wrong_method)
+        .layer(axum::extract::DefaultBodyLimit::max(request::MAX_BODY_BYTES))
         .with_state(Arc::clone(shared))
 }

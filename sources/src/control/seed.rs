@@ -1,33 +1,76 @@
 //! Conversations that the file wants to exist from the first start.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use imflow_proto::record::Wish;
 use imflow_proto::wire::{ConversationType, ErrorCode, MemberInfo, Role};
+use tokio::time::Instant;
 
 use super::Shared;
+use crate::refusal::Refusal;
+
+/// How long a service that is busy from the start is asked again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Creates each one that does not exist; one that does is left as it is.
-pub(super) async fn seed(shared: Arc<Shared>, conversations: BTreeMap<String, Vec<String>>) {
+pub(super) async fn seed(shared: &Shared, conversations: BTreeMap<String, Vec<String>>) {
+    let until = Instant::now() + PATIENCE;
     for (id, users) in conversations {
-        let role = |index| if index == 0 { Role::Owner } else { Role::Member };
-        let member = |(index, user_id)| MemberInfo { user_id, role: role(index).into() };
-        let members: Vec<_> = users.into_iter().enumerate().map(member).collect();
-        let wish = Wish::Create { kind: ConversationType::Group, name: id.clone(), members };
-        loop {
-            match shared.command(id.clone(), wish.clone()).await {
-                Ok(_) => break,
-                Err(refusal) if refusal.error.code() == ErrorCode::Busy => {
-                    tokio::time::sleep(Duration::from_millis(100)).await
-                }
-                Err(refusal) if refusal.error.code() == ErrorCode::Conflict => break,
-                Err(refusal) => {
-                    tracing::warn!(conversation = %id, error = %refusal.error.message, "a conversation of the file was not created");
-                    break;
-                }
-            }
+        if let Err(refusal) = create(shared, &id, users, until).await {
+            let error = refusal.error;
+            tracing::error!(
+                "conversation `{id}` of the file was not created: {:?}: {}; restart the service to try again, or create it with POST /v1/conversations",
+                error.code(),
+                error.message
+            );
         }
+    }
+}
+
+/// Creates one, and tries again while the service is busy, up to a time.
+async fn create(
+    shared: &Shared,
+    id: &str,
+    users: Vec<String>,
+    until: Instant,
+) -> Result<(), Refusal> {
+    let role = |index| if index == 0 { Role::Owner } else { Role::Member };
+    let member = |(index, user_id)| MemberInfo { user_id, role: role(index).into() };
+    let members: Vec<_> = users.into_iter().enumerate().map(member).collect();
+    let wish = Wish::Create { kind: ConversationType::Group, name: id.to_owned(), members };
+    loop {
+        match shared.command(id.to_owned(), wish.clone()).await {
+            Err(refusal) if refusal.error.code() == ErrorCode::Conflict => return Ok(()),
+            Err(refusal)
+                if refusal.error.code() == ErrorCode::Busy && Instant::now() + PAUSE < until =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer.map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use imflow_kind::testing::FakeInjector;
+
+    use super::*;
+    use crate::control::testing::shared;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_stays_busy_is_not_asked_for_ever() {
+        let injector = Arc::new(FakeInjector::default());
+        injector.set_credit(0);
+        let (shared, begin) = (shared(injector), Instant::now());
+        let created = create(&shared, "lobby", vec!["alice".into()], begin + PATIENCE).await;
+        let refusal = created.expect_err("busy");
+        assert_eq!(refusal.error.code(), ErrorCode::Busy);
+        let waited = begin.elapsed();
+        assert!(waited <= PATIENCE && waited > PATIENCE / 2, "{waited:?}");
     }
 }

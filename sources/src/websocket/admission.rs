@@ -27,8 +27,6 @@ use super::limits::Limits;
 use super::peer::Peer;
 use super::pending::Pending;
 
-/// Most envelopes in one frame.
-const MAX_ENVELOPES: usize = 1_024;
 /// Answers of the gateway itself that may wait for the socket before the next command is looked at.
 const MAX_BACKLOG: usize = 256 * 1024;
 /// What a command costs beside its bytes.
@@ -71,15 +69,6 @@ pub(super) struct Desk<'a> {
     pub(super) unanswered: usize,
 }
 
-/// Why a frame closes its connection.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BadFrame {
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("{0} envelopes in one frame, expected at most {MAX_ENVELOPES}")]
-    TooMany(usize),
-}
-
 impl Admission {
     pub(super) fn is_empty(&self) -> bool {
         self.inbox.is_empty()
@@ -91,11 +80,8 @@ impl Admission {
         peer: &Peer,
         format: Format,
         data: &Bytes,
-    ) -> Result<(), BadFrame> {
+    ) -> Result<(), Malformed> {
         let envelopes = frame::decode(format, data)?;
-        if envelopes.len() > MAX_ENVELOPES {
-            return Err(BadFrame::TooMany(envelopes.len()));
-        }
         self.inbox.extend(envelopes.into_iter().map(|envelope| Waiting::read(peer, envelope)));
         Ok(())
     }
@@ -218,9 +204,11 @@ impl Batches {
 
 #[cfg(test)]
 mod tests {
+    use imflow_kind::testing::FakeInjector;
+
     use super::*;
     use crate::websocket::commands::port;
-    use crate::websocket::testing::{FakeInjector, peer, send_line};
+    use crate::websocket::testing::{peer, send_line};
 
     struct Bench {
         injector: Arc<FakeInjector>,
@@ -269,9 +257,9 @@ mod tests {
         let mut bench = Bench::new();
         bench.take(&(1..=5).map(send_line).collect::<Vec<_>>().join("\n"));
         assert_eq!(bench.admit(0), Admitted::All);
-        let sent = bench.injector.sent();
+        let sent = bench.injector.take();
         assert_eq!(sent.len(), 1);
-        assert_eq!((sent[0].0, sent[0].1.len()), (port::MESSAGES, 5));
+        assert_eq!((sent[0].1, sent[0].2.len()), (port::MESSAGES, 5));
     }
 
     #[test]
@@ -301,13 +289,5 @@ mod tests {
         assert_eq!(bench.admit(2), Admitted::Full);
         assert_eq!(bench.admit(1), Admitted::All);
         assert!(bench.out.is_empty());
-    }
-
-    #[test]
-    fn a_frame_of_too_many_envelopes_is_refused() {
-        let bench = Bench::new();
-        let data = Bytes::from(vec![0; MAX_ENVELOPES + 1]);
-        let refused = Admission::default().take(&bench.peer, Format::Proto, &data);
-        assert!(matches!(refused, Err(BadFrame::TooMany(_))));
     }
 }

@@ -15,7 +15,9 @@ use imflow_proto::wire::{
 };
 use imflow_proto::{Record, Ticket, id};
 
-use crate::checks::{check_conversation, check_group_id, check_name, check_user, invalid};
+use crate::checks::{
+    check_after, check_conversation, check_group_id, check_name, check_user, invalid,
+};
 
 /// Most users whose presence a session follows.
 const MAX_SUBSCRIBED: usize = 1_000;
@@ -77,9 +79,10 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
             require(scopes.create, "create")?;
             change_members(change)?
         }
-        Some(Body::Conversations(_)) => {
+        Some(Body::Conversations(list)) => {
             require(scopes.read, "read")?;
-            Intent::Ask(Ask::Conversations)
+            check_after(&list.after)?;
+            Intent::Ask(Ask::Conversations(list))
         }
         Some(Body::History(history)) => {
             require(scopes.read, "read")?;

@@ -269,8 +269,9 @@ mod tests {
     use crate::websocket::limits::Limits;
     use crate::websocket::outbox::Outbox;
     use crate::websocket::peer::Times;
-    use crate::websocket::testing::{FakeInjector, gateway, send_line, session};
+    use crate::websocket::testing::{gateway, send_line, session};
     use futures_util::{SinkExt, StreamExt};
+    use imflow_kind::testing::FakeInjector;
     use imflow_proto::frame::decode;
     use imflow_proto::wire::{Ack, AckStatus, ErrorCode, Goodbye};
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
@@ -431,9 +432,9 @@ mod tests {
         client.send(Message::text(send_line(7))).await.expect("open");
         let submission = loop {
             tokio::task::yield_now().await;
-            let sent = injector.sent().into_iter().flat_map(|(_, records)| records);
+            let mut sent = injector.take_records().into_iter().map(|(_, _, record)| record);
             if let Some(Record::Submission(submission)) =
-                sent.into_iter().find(|r| matches!(r, Record::Submission(_)))
+                sent.find(|record| matches!(record, Record::Submission(_)))
             {
                 break submission;
             }
@@ -474,7 +475,7 @@ mod tests {
         next(&mut client).await;
         client.close(None).await.expect("open");
         while client.next().await.is_some() {}
-        let ports: Vec<usize> = injector.sent().into_iter().map(|(port, _)| port).collect();
+        let ports: Vec<usize> = injector.take().into_iter().map(|(_, port, _)| port).collect();
         assert_eq!(ports, [port::SESSIONS, port::SUBSCRIPTIONS, port::SESSIONS]);
         assert!(gateway.hub.registry.numbered(peer.session.number).is_none());
     }

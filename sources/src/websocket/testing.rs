@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use imflow_kind::SystemClock;
+use imflow_kind::testing::FakeInjector;
 use imflow_proto::frame::{Format, decode};
 use imflow_proto::record::{Scopes, Session};
 use imflow_proto::wire::envelope::Body;
@@ -15,7 +16,6 @@ use super::limits::Limits;
 use super::outbox::Outbox;
 use super::peer::{CoarseClock, Peer, Times};
 use crate::auth::Secrets;
-pub(super) use crate::testing::FakeInjector;
 
 pub(super) fn session(user: &str, device: &str, number: u64) -> Session {
     let scopes = Scopes { send: true, read: true, create: true, admin: false };

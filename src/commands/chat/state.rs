@@ -173,7 +173,9 @@ impl State {
             _ if !self.connected => {
                 self.note("not connected; commands work again once the connection is back");
             }
-            Input::List => self.ask(Pending::List, Body::Conversations(ListConversations {})),
+            Input::List => {
+                self.ask(Pending::List, Body::Conversations(ListConversations::default()))
+            }
             Input::Switch(id) => self.switch(id),
             Input::NewGroup { id, members } => self.create(id, ConversationType::Group, members),
             Input::Direct(user) => {
@@ -298,7 +300,7 @@ impl State {
     /// Learns where a conversation stands, to show its last messages.
     fn enter(&mut self, conversation: String) {
         self.entering.insert(conversation.clone(), 0);
-        self.ask(Pending::Enter(conversation), Body::Conversations(ListConversations {}));
+        self.ask(Pending::Enter(conversation), Body::Conversations(ListConversations::default()));
     }
 
     fn entered(&mut self, conversation: &str, last_seq: Option<u64>, list_goes_on: bool) {

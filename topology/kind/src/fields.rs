@@ -221,7 +221,7 @@ const FOUND: &[Field] = fields!(Record::Found(it) =>
     "conversationId": String(&it.submission.send.conversation_id),
     "clientMsgId": String(&it.submission.send.client_msg_id),
     "senderId": String(&it.submission.session.user_id),
-    "known": Bool(it.original.is_some()),
+    "known": Bool(matches!(it.original, Ok(Some(_)))),
 );
 
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use imflow_proto::wire::{Error, ErrorCode};
-use imflow_proto::{Record, ticket::Credit};
+use imflow_proto::{Record, RecordType, ticket::Credit};
 
 use crate::{Clock, Options, Roles, Time};
 
@@ -19,6 +19,8 @@ pub struct IoContext {
     /// The node's name in the file.
     pub name: String,
     pub options: Options,
+    /// What feeds the inputs, in the file's order.
+    pub feeds: Vec<Feed>,
     /// `service.data`: the only folder that kinds write to.
     pub data: PathBuf,
     /// `service.node`: this node's name.
@@ -28,6 +30,14 @@ pub struct IoContext {
     pub clock: Arc<dyn Clock>,
     /// Where roles are offered (while building) and found (while starting).
     pub roles: Roles,
+}
+
+/// One wire into a source or sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// The name of the node that it comes from.
+    pub from: String,
+    pub record: RecordType,
 }
 
 /// Why a kind could not be built or started: what, where, what to do.

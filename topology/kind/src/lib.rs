@@ -16,13 +16,14 @@ mod roles;
 mod shape;
 pub mod testing;
 mod time;
+pub mod units;
 
 pub use collection::{Batches, BuildCollection, Stream};
 pub use describe::{ANY, BuildOperator, Description, Family, Form, Key, Kind, Limit, Port, State};
 pub use infer::{Infer, Inference, Mistake};
-pub use io::{Applied, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
+pub use io::{Applied, Feed, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};
-pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError, Topology};
+pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError, Topology, View};
 pub use shape::Shape;
 pub use time::{Clock, SystemClock, Time};

@@ -70,8 +70,7 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<wire::Messages, StoreError>;
 
-    /// A conversation as `user_id` sees it; `None` when it does not exist. `role` is unset for others
-    /// than members (and for the banned).
+    /// A conversation as `user_id` sees it; `None` when it does not exist.
     ///
     /// # Errors
     /// When the disk fails.
@@ -79,7 +78,7 @@ pub trait Store: Send + Sync {
         &self,
         conversation_id: &str,
         user_id: &str,
-    ) -> Result<Option<wire::ConversationInfo>, StoreError>;
+    ) -> Result<Option<View>, StoreError>;
 
     /// The conversations of a user, by id, after `after` (exclusive), at most `limit`.
     ///
@@ -97,6 +96,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the disk fails.
     fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError>;
+}
+
+/// A conversation as one user sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// `role` is unset for others than members, and for the banned.
+    pub info: wire::ConversationInfo,
+    pub banned: bool,
 }
 
 /// A read that failed: what and where, for the log; the caller answers INTERNAL.

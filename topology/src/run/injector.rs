@@ -71,7 +71,8 @@ impl NodeInjector {
                 continue;
             }
             let instance = match stage {
-                Stage::Conversation => worker,
+                // What a sink took in another stage may come out on any worker.
+                Stage::Conversation => worker % self.workers,
                 Stage::User | Stage::Global => self.workers,
             };
             self.lanes[instance]

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use imflow_kind::{Clock, Form, Injector, IoContext, Journal, Roles, Source, StartError};
+use imflow_kind::{Clock, Feed, Form, Injector, IoContext, Journal, Roles, Source, StartError};
 use imflow_proto::id::{self, ServerMsgIds};
 
 use crate::plan::Plan;
@@ -45,6 +45,12 @@ pub fn start(plan: Plan, roles: &Roles, clock: &Arc<dyn Clock>) -> Result<Runnin
     let context = |id: NodeId| IoContext {
         name: plan.nodes[id].name.clone(),
         options: plan.nodes[id].options.clone(),
+        feeds: plan
+            .edges
+            .iter()
+            .filter(|edge| edge.to.0 == id)
+            .map(|edge| Feed { from: plan.nodes[edge.from.0].name.clone(), record: edge.record })
+            .collect(),
         data: PathBuf::from(&plan.service.data),
         node: plan.service.node.clone(),
         partitions: plan.service.partitions,

@@ -139,7 +139,7 @@ impl LogFile for DiskFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        rustix::fs::fdatasync(&self.file).map_err(Into::into)
+        self.file.sync_data()
     }
 }
 

@@ -6,6 +6,7 @@
 //! m conversation \0 user     -> role            u user \0 conversation -> role
 //! t conversation \0 user     -> muted until     b conversation \0 user -> (banned)
 //! !facts -> lsn of the last fact in here        !applied -> last segment in the tables, its last lsn
+//! !purged -> last segment whose ids have left the tables
 //! ```
 //! A fact and its LSN are written together, so that no fact counts twice.
 
@@ -13,10 +14,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use imflow_kind::View;
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{BanChanged, ConversationCreated, Fact, MembersChanged, MuteChanged};
 use imflow_proto::record::Lsn;
-use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Role};
+use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo};
 use prost::Message as _;
 
 use super::tables::{Put, Table, Tables, each_with_prefix};
@@ -24,6 +26,7 @@ use crate::log::LogError;
 
 const FACTS: &[u8] = b"!facts";
 const APPLIED: &[u8] = b"!applied";
+const PURGED: &[u8] = b"!purged";
 
 pub(crate) struct Directory {
     tables: Arc<dyn Tables>,
@@ -74,13 +77,15 @@ impl Directory {
         &self,
         conversation_id: &str,
         user_id: &str,
-    ) -> Result<Option<ConversationInfo>, LogError> {
+    ) -> Result<Option<View>, LogError> {
         let Some(mut info) = self.info(conversation_id)? else { return Ok(None) };
-        if self.tables.get(Table::Directory, &key(b'b', conversation_id, user_id))?.is_none() {
-            let role = self.tables.get(Table::Directory, &key(b'm', conversation_id, user_id))?;
-            info.role = role.map_or(0, |value| read_role(&value));
+        let of_user =
+            |kind| self.tables.get(Table::Directory, &key(kind, conversation_id, user_id));
+        let banned = of_user(b'b')?.is_some();
+        if !banned {
+            info.role = of_user(b'm')?.map_or(0, |value| read_role(&value));
         }
-        Ok(Some(info))
+        Ok(Some(View { info, banned }))
     }
 
     /// The conversations that a user is a member of and not banned from, by id.
@@ -90,28 +95,38 @@ impl Directory {
         after: &str,
         limit: usize,
     ) -> Result<ConversationList, LogError> {
+        let (mut items, mut after) = (Vec::new(), after.to_owned());
+        // One more than wanted, to know whether more follow. Those that the user is banned from are not
+        // shown, so that one look may not be enough; else a page could be empty and yet not the last.
+        while items.len() <= limit {
+            let ids = self.ids_of(user_id, &after, limit + 1 - items.len())?;
+            let Some(last) = ids.last() else { break };
+            after.clone_from(last);
+            for id in ids {
+                let view = self.conversation(&id, user_id)?;
+                items.extend(view.filter(|view| !view.banned).map(|view| view.info));
+            }
+        }
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Ok(ConversationList { items, more })
+    }
+
+    /// The ids of at most `limit` conversations that a user is a member of, after `after`.
+    fn ids_of(&self, user_id: &str, after: &str, limit: usize) -> Result<Vec<String>, LogError> {
         let prefix = key(b'u', user_id, "");
-        let (mut items, mut more) = (Vec::new(), false);
         let mut ids: Vec<String> = Vec::new();
-        let from = key(b'u', user_id, after);
-        self.tables.scan(Table::Directory, &from, &mut |row, _| {
-            let Some(id) = row.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
-            if !after.is_empty() && id == after.as_bytes() {
-                return ControlFlow::Continue(());
+        // No id is empty, and none lies between `after` and `after` with a zero byte.
+        let from = [&key(b'u', user_id, after)[..], b"\0"].concat();
+        let from = if after.is_empty() { &prefix[..] } else { &from[..] };
+        self.tables.scan(Table::Directory, from, &mut |row, _| {
+            match row.strip_prefix(&prefix[..]).filter(|_| ids.len() < limit) {
+                Some(id) => ids.push(String::from_utf8_lossy(id).into_owned()),
+                None => return ControlFlow::Break(()),
             }
-            more = ids.len() == limit;
-            if more {
-                return ControlFlow::Break(());
-            }
-            ids.push(String::from_utf8_lossy(id).into_owned());
             ControlFlow::Continue(())
         })?;
-        for id in ids {
-            items.extend(
-                self.conversation(&id, user_id)?.filter(|info| info.role() != Role::Unspecified),
-            );
-        }
-        Ok(ConversationList { items, more })
+        Ok(ids)
     }
 
     /// The members of a conversation, by user id.
@@ -175,6 +190,18 @@ impl Directory {
         self.tables.persist()
     }
 
+    /// The last segment whose ids have left the tables; 0 when there is none.
+    pub(crate) fn purged(&self) -> Result<u32, LogError> {
+        let value = self.tables.get(Table::Directory, PURGED)?;
+        Ok(value.map_or(0, |value| read_u64(&value) as u32))
+    }
+
+    /// Notes that this segment's ids have left the tables. Losing the note costs doing it again.
+    pub(crate) fn set_purged(&self, segment: u32) -> Result<(), LogError> {
+        let value = u64::from(segment).to_le_bytes().to_vec();
+        self.tables.write(vec![(PURGED.to_vec(), Some(value))])
+    }
+
     fn info(&self, conversation_id: &str) -> Result<Option<ConversationInfo>, LogError> {
         let value = self.tables.get(Table::Directory, &conversation_key(conversation_id))?;
         Ok(value.and_then(|value| ConversationInfo::decode(&value[..]).ok()))
@@ -234,6 +261,8 @@ fn read_u64(value: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use imflow_proto::wire::Role;
+
     use super::*;
     use crate::log::index::MemoryTables;
 
@@ -280,12 +309,11 @@ mod tests {
             directory.members("c1").expect("read"),
             [member("bob", Role::Admin), member("carl", Role::Member)]
         );
-        let info = directory.conversation("c1", "bob").expect("read").expect("there");
+        let seen_by = |user| directory.conversation("c1", user).expect("read").expect("there");
+        let View { info, banned } = seen_by("bob");
         assert_eq!((info.member_count, info.role(), info.created_at), (2, Role::Admin, 5));
-        assert_eq!(
-            directory.conversation("c1", "carl").expect("read").expect("there").role(),
-            Role::Unspecified
-        );
+        assert!(!banned && seen_by("carl").banned && !seen_by("alice").banned);
+        assert_eq!(seen_by("carl").info.role(), Role::Unspecified);
         assert_eq!(directory.conversations_of("alice", "", 10).expect("read").items, []);
         assert_eq!(directory.conversation("c2", "bob").expect("read"), None);
     }
@@ -326,5 +354,31 @@ mod tests {
         assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("b", true));
         let list = directory.conversations_of("alice", "b", 1).expect("read");
         assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("c", false));
+        assert_eq!(directory.conversations_of("alice", "c", 1).expect("read").items, []);
+    }
+
+    #[test]
+    fn a_page_reaches_over_conversations_that_are_not_shown() {
+        let directory = Directory::new(Arc::new(MemoryTables::default()));
+        for (lsn, id) in (0..).map(|n| 2 * n + 1).zip(["a", "b", "c", "d", "e", "f"]) {
+            let created = ConversationCreated {
+                members: vec![member("alice", Role::Member)],
+                ..Default::default()
+            };
+            directory.apply(lsn, &fact(id, Change::Created(created))).expect("applied");
+            if ["b", "c", "d", "f"].contains(&id) {
+                let ban = BanChanged { user_id: "alice".into(), banned: true };
+                directory.apply(lsn + 1, &fact(id, Change::Ban(ban))).expect("applied");
+            }
+        }
+        let page = |after, limit| {
+            let list = directory.conversations_of("alice", after, limit).expect("read");
+            let ids: String = list.items.into_iter().map(|info| info.conversation_id).collect();
+            (ids, list.more)
+        };
+        assert_eq!(page("", 1), ("a".into(), true));
+        assert_eq!(page("a", 1), ("e".into(), false), "what is left is not shown either");
+        assert_eq!(page("", 2), ("ae".into(), false));
+        assert_eq!(page("b", 9), ("e".into(), false));
     }
 }

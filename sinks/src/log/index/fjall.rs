@@ -81,6 +81,18 @@ impl Tables for FjallTables {
         Ok(ingestion.finish()?)
     }
 
+    fn remove(
+        &self,
+        table: Table,
+        keys: &mut dyn Iterator<Item = Vec<u8>>,
+    ) -> Result<(), LogError> {
+        let mut ingestion = self.keyspace(table).start_ingestion()?;
+        for key in keys {
+            ingestion.write_tombstone(key)?;
+        }
+        Ok(ingestion.finish()?)
+    }
+
     fn persist(&self) -> Result<(), LogError> {
         Ok(self.database.persist(PersistMode::SyncAll)?)
     }

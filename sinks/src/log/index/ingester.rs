@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Index;
 use super::directory::Directory;
 use super::ram::RamSegment;
 use super::tables::{Table, Tables};
+use super::{Index, Retention};
 use crate::log::LogError;
 use crate::log::space::Space;
 
@@ -26,13 +26,19 @@ pub(crate) struct Ingester {
     index: Arc<Index>,
     space: Arc<Space>,
     policy: Policy,
+    retention: Retention,
     /// Sealed segments that are kept in memory, oldest first.
     kept: VecDeque<u32>,
 }
 
 impl Ingester {
-    pub(crate) fn new(index: Arc<Index>, space: Arc<Space>, policy: Policy) -> Self {
-        Self { index, space, policy, kept: VecDeque::new() }
+    pub(crate) fn new(
+        index: Arc<Index>,
+        space: Arc<Space>,
+        policy: Policy,
+        retention: Retention,
+    ) -> Self {
+        Self { index, space, policy, retention, kept: VecDeque::new() }
     }
 
     /// Takes segments until the indexer has ended.
@@ -48,7 +54,12 @@ impl Ingester {
     pub(crate) fn take(&mut self, segment: &RamSegment) -> bool {
         match self.policy {
             Policy::Ingest => {
-                self.space.insist("move a segment into the index", || self.move_in(segment))
+                let moved =
+                    self.space.insist("move a segment into the index", || self.move_in(segment));
+                if moved {
+                    self.purge();
+                }
+                moved
             }
             Policy::Keep(limit) => {
                 self.kept.push_back(segment.number);
@@ -59,6 +70,15 @@ impl Ingester {
                 }
                 true
             }
+        }
+    }
+
+    /// Takes old ids out of the tables, a bounded number of them.
+    pub(crate) fn purge(&mut self) {
+        if let Err(error) = self.retention.step() {
+            tracing::warn!(
+                "{error}; ids older than `retain` stay in the index until the next segment is full"
+            );
         }
     }
 

@@ -15,13 +15,14 @@ mod indexer;
 mod ingester;
 mod ram;
 mod rebuild;
+mod retention;
 mod tables;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::{Store, StoreError};
+use imflow_kind::{Store, StoreError, View};
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
 use imflow_proto::wire;
 use parking_lot::RwLock;
@@ -31,7 +32,10 @@ pub(crate) use directory::Directory;
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
 pub(crate) use ram::RamSegment;
+#[cfg(test)]
+pub(crate) use ram::read_place;
 pub(crate) use rebuild::rebuild;
+pub(crate) use retention::Retention;
 pub(crate) use tables::{MemoryTables, Table, Tables};
 
 use super::LogError;
@@ -212,12 +216,12 @@ impl Store for Index {
         &self,
         conversation_id: &str,
         user_id: &str,
-    ) -> Result<Option<wire::ConversationInfo>, StoreError> {
+    ) -> Result<Option<View>, StoreError> {
         self.caught_up()?;
-        let info = self.directory.conversation(conversation_id, user_id)?;
-        let Some(mut info) = info else { return Ok(None) };
-        info.last_seq = self.last_seq(conversation_id)?;
-        Ok(Some(info))
+        let view = self.directory.conversation(conversation_id, user_id)?;
+        let Some(mut view) = view else { return Ok(None) };
+        view.info.last_seq = self.last_seq(conversation_id)?;
+        Ok(Some(view))
     }
 
     fn conversations_of(

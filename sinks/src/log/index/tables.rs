@@ -34,6 +34,9 @@ pub(crate) trait Tables: Send + Sync {
     fn write(&self, changes: Vec<Put>) -> Result<(), LogError>;
     /// Adds sorted rows; durable once it returns.
     fn ingest(&self, table: Table, rows: &mut dyn Iterator<Item = Row>) -> Result<(), LogError>;
+    /// Removes rows, given sorted; durable once it returns.
+    fn remove(&self, table: Table, keys: &mut dyn Iterator<Item = Vec<u8>>)
+    -> Result<(), LogError>;
     /// Makes all changes of the directory durable.
     fn persist(&self) -> Result<(), LogError>;
 }
@@ -95,6 +98,16 @@ impl Tables for MemoryTables {
 
     fn ingest(&self, table: Table, rows: &mut dyn Iterator<Item = Row>) -> Result<(), LogError> {
         self.table(table).write().extend(rows);
+        Ok(())
+    }
+
+    fn remove(
+        &self,
+        table: Table,
+        keys: &mut dyn Iterator<Item = Vec<u8>>,
+    ) -> Result<(), LogError> {
+        let mut rows = self.table(table).write();
+        keys.for_each(|key| drop(rows.remove(&key)));
         Ok(())
     }
 

@@ -89,7 +89,7 @@ fn a_deleted_index_is_rebuilt_to_the_same_rows() {
             rig.ingest();
         }
         assert!(history(&rig, "c", 50).iter().map(|message| message.seq).eq(1..=60));
-        let info = rig.index.conversation("d", "alice").expect("read").expect("there");
+        let info = rig.index.conversation("d", "alice").expect("read").expect("there").info;
         assert_eq!((info.last_seq, info.member_count, info.role()), (30, 1, Role::Owner));
         kept.push(rows(&*rig.storage.tables));
     }
@@ -117,4 +117,66 @@ fn a_page_is_closed_at_its_size_and_says_that_more_follow() {
     assert_eq!((page.items.len(), page.more), (2, true));
     let page = index.messages("c", 4, 5).expect("read");
     assert_eq!((page.items.len(), page.more), (1, false));
+}
+
+/// The seqs of a conversation's messages whose ids the tables hold.
+fn ids_in_tables(rig: &Rig) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    let each = &mut |_: &[u8], value: &[u8]| {
+        let place = crate::log::index::read_place(value).expect("a place");
+        seqs.push(rig.index.segments.message(place).expect("whole").seq);
+        std::ops::ControlFlow::Continue(())
+    };
+    rig.storage.tables.scan(Table::Ids, b"", each).expect("scanned");
+    seqs.sort_unstable();
+    seqs
+}
+
+#[test]
+fn ids_older_than_retain_leave_the_tables_a_few_segments_at_a_time_and_messages_stay() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = Arc::new(Memory::default());
+    let open = || FjallTables::open(folder.path()).expect("opened");
+    let mut rig = Rig::open(files.clone(), Arc::new(open())).expect("a log");
+    // Message n is made at 1,000 + n.
+    for seq in 1..=60 {
+        rig.commit(vec![rig.message("c", seq)]);
+    }
+    rig.ingest();
+    let all = ids_in_tables(&rig);
+    let retain = RETAIN.as_millis() as u64;
+    rig.clock.set(1_001 + retain);
+    rig.ingester.purge();
+    assert_eq!(ids_in_tables(&rig), all, "the first one is just not too old");
+
+    rig.clock.set(1_030 + retain);
+    let mut before = all.len();
+    loop {
+        rig.ingester.purge();
+        let left = ids_in_tables(&rig).len();
+        assert!(before - left <= 2 * 24, "a step is bounded: {before} to {left}");
+        if left == before {
+            break;
+        }
+        before = left;
+    }
+    let left = ids_in_tables(&rig);
+    assert!(all.ends_with(&left) && (15..=30).contains(&left[0]), "{left:?} of {all:?}");
+    assert!(history(&rig, "c", 50).iter().map(|message| message.seq).eq(1..=60));
+
+    // After a restart it goes on from there. An id that was used again belongs to the later message.
+    drop(rig);
+    let mut rig = Rig::open(files, Arc::new(open())).expect("a log");
+    let again = Message { seq: 61, created_at: 3_000, ..message("c", left[0]) };
+    rig.commit(vec![rig.ordered(again)]);
+    for seq in 62..=120 {
+        rig.commit(vec![rig.message("c", seq)]);
+    }
+    rig.ingest();
+    rig.clock.set(1_059 + retain);
+    for _ in 0..9 {
+        rig.ingester.purge();
+    }
+    let left = ids_in_tables(&rig);
+    assert!(left.iter().all(|seq| *seq > 40) && left.contains(&61), "{left:?}");
 }

@@ -1,80 +1,41 @@
 //! The log as a whole over files in memory, its threads stepped by hand.
 
+mod failing_disk;
 mod index;
 mod recovery;
 mod sink;
 
-use std::any::Any;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use imflow_kind::testing::Answers;
-use imflow_kind::{Applied, Injector};
+use imflow_kind::Injector;
+use imflow_kind::testing::{Answers, FakeInjector, ManualClock};
 use imflow_proto::log::fact::Change as FactChange;
 use imflow_proto::log::{ConversationCreated, Fact};
 use imflow_proto::record::{Change, Ordered, Scopes, Session};
-use imflow_proto::ticket::Credit;
 use imflow_proto::wire::envelope::Body;
-use imflow_proto::wire::{Done, Error, MemberInfo, Message, Role};
+use imflow_proto::wire::{Done, MemberInfo, Message, Role};
 use imflow_proto::{Record, Ticket};
-use parking_lot::Mutex;
 
 use super::LogError;
 use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Memory};
-use super::index::{Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Tables};
+use super::index::{Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Retention, Tables};
 use super::parts::{Parts, Storage};
 use super::space::Sizes;
 
 /// Small enough that a test fills several segments.
 const SIZES: Sizes = Sizes { segment: 2 << 10, commit: 1 << 10, reserve: 4 << 10 };
 
-/// What a sink sent back.
-#[derive(Default)]
-struct Sent {
-    records: Mutex<Vec<(usize, usize, Record)>>,
-    applied: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
-}
-
-impl Sent {
-    fn take(&self) -> Vec<(usize, usize, Record)> {
-        std::mem::take(&mut self.records.lock())
-    }
-}
-
-impl Injector for Sent {
-    fn worker_of(&self, _conversation_id: &str) -> usize {
-        0
-    }
-
-    fn credit(
-        &self,
-        _worker: usize,
-        _port: usize,
-        _bytes: usize,
-    ) -> Result<Box<dyn Credit>, Error> {
-        unreachable!("sinks take no credit")
-    }
-
-    fn credit_returned(&self, _worker: usize) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        unreachable!("sinks take no credit")
-    }
-
-    fn send(&self, worker: usize, port: usize, records: Vec<Record>) {
-        self.records.lock().extend(records.into_iter().map(|record| (worker, port, record)));
-    }
-
-    fn send_and_track(&self, worker: usize, port: usize, records: Vec<Record>, applied: Applied) {
-        self.send(worker, port, records);
-        self.applied.lock().push(applied);
-    }
-}
+/// How long an id counts.
+const RETAIN: Duration = Duration::from_secs(1);
 
 /// A log whose threads are stepped.
 struct Rig {
     storage: Storage,
     index: Arc<Index>,
+    clock: Arc<ManualClock>,
     gate: imflow_kind::Gate,
     space: Arc<super::space::Space>,
     committer: Committer,
@@ -82,24 +43,35 @@ struct Rig {
     /// Segments that the tables do not hold yet.
     sealed: Vec<Arc<RamSegment>>,
     ingester: Ingester,
-    sent: Arc<Sent>,
+    sent: Arc<FakeInjector>,
     answers: Arc<Answers>,
 }
 
 impl Rig {
     fn open(files: Arc<dyn Files>, tables: Arc<dyn Tables>) -> Result<Self, LogError> {
+        Self::telling(FakeInjector::holding(), files, tables)
+    }
+
+    fn telling(
+        sent: Arc<FakeInjector>,
+        files: Arc<dyn Files>,
+        tables: Arc<dyn Tables>,
+    ) -> Result<Self, LogError> {
         let storage = Storage { files, tables, policy: Policy::Ingest, lock: None };
         let parts = Parts::recover(&storage, SIZES)?;
-        let sent = Arc::new(Sent::default());
         let completions = Completions::new(Arc::clone(&sent) as Arc<dyn Injector>);
         let Parts { segments, space, progress, index, tail } = parts;
         let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);
         let indexer = Indexer { index: Arc::clone(&index), space: Arc::clone(&space) };
-        let ingester = Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest);
+        let clock = Arc::new(ManualClock::default());
+        let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock) as _, RETAIN);
+        let ingester =
+            Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest, retention);
         let (gate, answers, sealed) = (space.gate(), Arc::default(), Vec::new());
         Ok(Self {
             storage,
             index,
+            clock,
             gate,
             space,
             committer,
@@ -142,17 +114,20 @@ impl Rig {
     }
 
     fn message(&self, conversation: &str, seq: u64) -> Record {
+        self.ordered(message(conversation, seq))
+    }
+
+    fn ordered(&self, message: Message) -> Record {
         let session = Session {
             number: 1,
             user_id: "alice".into(),
             device_id: "phone".into(),
             scopes: Scopes::default(),
         };
-        let message = Arc::new(message(conversation, seq));
         Record::Ordered(Arc::new(Ordered {
-            ticket: self.ticket(seq),
+            ticket: self.ticket(message.seq),
             session: Arc::new(session),
-            message,
+            message: Arc::new(message),
         }))
     }
 

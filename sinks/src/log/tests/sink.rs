@@ -1,12 +1,11 @@
 //! What leaves the ports, and the kind as the runtime drives it.
 
-use std::time::Duration;
-
 use imflow_kind::{IoContext, Journal, Options, Roles, Store, SystemClock, Time, Value};
 use imflow_proto::record::Submission;
 use imflow_proto::wire::Send;
 
 use super::*;
+use crate::log::lookups::Lookups;
 use crate::log::{DESCRIPTION, in_memory, on_disk};
 
 #[test]
@@ -20,7 +19,7 @@ fn facts_and_messages_of_a_worker_leave_in_log_order() {
     ]);
     let ports: Vec<_> = rig
         .sent
-        .take()
+        .take_records()
         .iter()
         .map(|(worker, port, record)| (*worker, *port, record.record_type()))
         .collect();
@@ -33,7 +32,7 @@ fn a_change_is_answered_when_every_stage_has_applied_it() {
     let mut rig = Rig::memory();
     rig.commit(vec![rig.created("c")]);
     assert_eq!(rig.answers.take(), []);
-    rig.sent.applied.lock().clear();
+    rig.sent.apply();
     assert_eq!(rig.answers.take(), [(900, Body::Done(Done {}))]);
 }
 
@@ -86,6 +85,7 @@ fn context(data: &std::path::Path) -> IoContext {
     IoContext {
         name: "store".into(),
         options,
+        feeds: Vec::new(),
         data: data.into(),
         node: "node-1".into(),
         partitions: 64,
@@ -93,6 +93,30 @@ fn context(data: &std::path::Path) -> IoContext {
         clock: Arc::new(SystemClock),
         roles: Roles::default(),
     }
+}
+
+#[test]
+fn a_lookup_that_the_damaged_log_cannot_answer_says_so() {
+    let files = Arc::new(Memory::default());
+    let mut rig = Rig::open(files.clone(), Arc::new(MemoryTables::default())).expect("a new log");
+    rig.commit(vec![rig.message("c", 1)]);
+    let name = crate::log::segments::name(1);
+    let inside = crate::log::frame::HEADER as u64 + crate::log::frame::HEAD as u64;
+    files.open(&name).expect("there").write_at(&[0xff], inside).expect("inside");
+    rig.sent.take_records();
+    let lookups = Lookups {
+        index: Arc::clone(&rig.index),
+        space: Arc::clone(&rig.space),
+        clock: Arc::new(SystemClock),
+        retain: Duration::from_secs(60),
+        injector: Arc::clone(&rig.sent) as Arc<dyn Injector>,
+    };
+    lookups.answer(3, vec![lookup(&rig.answers, 1)]);
+    let sent = rig.sent.take_records();
+    let [(3, 2, Record::Found(found))] = &sent[..] else { panic!("{sent:?}") };
+    let error = found.original.as_ref().expect_err("the record cannot be read");
+    assert_eq!(error.code(), imflow_proto::wire::ErrorCode::Internal);
+    assert_eq!(rig.answers.take(), [], "dedup answers, which must know of it");
 }
 
 /// A session of its own and one lookup of a message that may be stored.
@@ -127,7 +151,7 @@ fn what_was_taken_is_durable_after_stop_and_found_after_a_restart() {
         let journal = context.roles.find::<Arc<dyn Journal>>("store").expect("offered");
         let store = context.roles.find::<Arc<dyn Store>>("store").expect("offered");
         assert_eq!(journal.durable_lsn(), start * 10);
-        let (sent, answers) = (Arc::new(Sent::default()), Arc::new(Answers::default()));
+        let (sent, answers) = (Arc::new(FakeInjector::default()), Arc::new(Answers::default()));
         let mut intake = sink.intake(0);
         sink.start(Arc::clone(&sent) as Arc<dyn Injector>).expect("started");
         let rig = Rig::memory();
@@ -155,9 +179,10 @@ fn what_was_taken_is_durable_after_stop_and_found_after_a_restart() {
         let mut replayed = Vec::new();
         journal.replay(4, &mut |committed| replayed.push(committed.lsn)).expect("replayed");
         assert!(replayed.into_iter().eq(5..=start * 10 + 10));
-        let found = sent.take().into_iter().filter_map(|(_, port, record)| match record {
+        let found = sent.take_records().into_iter().filter_map(|(_, port, record)| match record {
             Record::Found(found) => {
-                Some((port, found.original.as_ref().map(|original| original.seq)))
+                let original = found.original.as_ref().expect("the index is whole");
+                Some((port, original.as_ref().map(|original| original.seq)))
             }
             _ => None,
         });
@@ -171,7 +196,7 @@ fn a_simulated_log_has_done_everything_when_a_call_returns() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let context = context(folder.path());
     let mut sink = in_memory(&context).expect("built");
-    let (sent, answers) = (Arc::new(Sent::default()), Arc::new(Answers::default()));
+    let (sent, answers) = (Arc::new(FakeInjector::default()), Arc::new(Answers::default()));
     let mut intake = sink.intake(0);
     sink.start(Arc::clone(&sent) as Arc<dyn Injector>).expect("started");
     let rig = Rig::memory();
@@ -180,13 +205,13 @@ fn a_simulated_log_has_done_everything_when_a_call_returns() {
         0,
         &mut (1..=2_500).map(|seq| rig.message("c", seq)).collect(),
     );
-    assert_eq!(sent.take().len(), 2_500);
+    assert_eq!(sent.take_records().len(), 2_500);
     let index = context.roles.find::<Arc<Index>>("store").expect("offered");
     assert_eq!(index.lag(), crate::log::Lag { committed: 2_500, indexed: 2_500 });
 
     let lookups = [lookup(&answers, 7), lookup(&answers, 9_999)];
     intake.on_batch(Time::default(), 1, &mut lookups.into());
-    assert_eq!(sent.take().len(), 2);
+    assert_eq!(sent.take_records().len(), 2);
 
     let journal = context.roles.find::<Arc<dyn Journal>>("store").expect("offered");
     journal.save_snapshot(3, 2_500, b"state".to_vec());

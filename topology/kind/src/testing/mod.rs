@@ -1,4 +1,8 @@
-//! Drives one operator in virtual time, without a runtime.
+//! For tests of kinds: drives one operator in virtual time, and stands in for the dataflow around a
+//! source or sink.
+
+mod clock;
+mod injector;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,6 +16,9 @@ use crate::{
     Description, Form, Inference, Kind, Operator, OperatorContext, Options, Out, Part, Shape,
     StartError, Time,
 };
+
+pub use clock::ManualClock;
+pub use injector::{FakeInjector, Sent};
 
 /// An operator under test, its clock and what it has sent.
 pub struct Driver<O> {

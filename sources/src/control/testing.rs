@@ -1,0 +1,55 @@
+//! What the tests of the control API share: a store with one conversation, and the routes over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imflow_kind::testing::{FakeInjector, ManualClock};
+use imflow_kind::{Store, StoreError, View};
+use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Messages};
+use tokio::sync::Semaphore;
+
+use super::{READERS, Shared};
+use crate::auth::Secrets;
+
+/// What the clock of the tests says.
+pub(super) const NOW_MS: u64 = 1_000_000;
+
+pub(super) fn shared(injector: Arc<FakeInjector>) -> Arc<Shared> {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    Arc::new(Shared {
+        injector,
+        store: Arc::new(Lobby),
+        clock: Arc::new(ManualClock::at(NOW_MS)),
+        readers: Semaphore::new(READERS),
+        secrets: Secrets::open(data.path()).expect("writable"),
+        timeout: Duration::from_secs(1),
+    })
+}
+
+/// The conversation `lobby`, without messages and members. A list tells what was asked for.
+struct Lobby;
+
+impl Store for Lobby {
+    fn messages(&self, _: &str, _: u64, _: usize) -> Result<Messages, StoreError> {
+        Ok(Messages::default())
+    }
+
+    fn conversation(&self, id: &str, _: &str) -> Result<Option<View>, StoreError> {
+        Ok((id == "lobby").then(View::default))
+    }
+
+    fn conversations_of(
+        &self,
+        user_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<ConversationList, StoreError> {
+        let name = format!("{user_id} after {after}, {limit}");
+        let asked = ConversationInfo { name, ..Default::default() };
+        Ok(ConversationList { items: vec![asked], more: false })
+    }
+
+    fn members(&self, _: &str) -> Result<Vec<MemberInfo>, StoreError> {
+        Ok(Vec::new())
+    }
+}
