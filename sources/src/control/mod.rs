@@ -18,6 +18,7 @@ mod seed;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod topology;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use imflow_kind::{
     Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port,
-    RoleName, Source, StartError, State, Store,
+    RoleName, Source, StartError, State, Store, Topology,
 };
 use imflow_proto::RecordType;
 use tokio::sync::Semaphore;
@@ -93,6 +94,7 @@ struct Shared {
     readers: Semaphore,
     secrets: Secrets,
     timeout: Duration,
+    topology: Option<Topology>,
 }
 
 impl Source for Control {
@@ -113,6 +115,7 @@ impl Source for Control {
             readers: Semaphore::new(READERS),
             secrets,
             timeout,
+            topology: context.roles.find(Topology::NAME),
         });
         listener.mount(routes(&shared));
         // Whoever waits for the service to be ready finds the conversations of the file.
@@ -128,7 +131,7 @@ impl Source for Control {
 
 fn routes(shared: &Arc<Shared>) -> Router {
     Router::new()
-        .nest("/v1", facts::routes().merge(messages::routes()))
+        .nest("/v1", facts::routes().merge(messages::routes()).merge(topology::routes()))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(shared), key::authenticate))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))
         .layer(axum::extract::DefaultBodyLimit::max(request::MAX_BODY_BYTES))
