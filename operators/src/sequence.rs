@@ -10,10 +10,9 @@ use imflow_kind::{
     Description, Family, Key, Operator, OperatorContext, Out, Port, Snapshot, StartError, State,
     Time,
 };
-use imflow_proto::id::{ServerMsgIds, partition_of};
+use imflow_proto::id::ServerMsgIds;
 use imflow_proto::record::{Committed, Ordered, Submission};
-use imflow_proto::{Record, RecordType, wire};
-use rapidhash::RapidHashMap;
+use imflow_proto::{Fingerprint, FingerprintMap, Keys, Record, RecordType, wire};
 
 use crate::snapshot::{Reader, Writer, expect_version};
 
@@ -43,8 +42,16 @@ const VERSION: u16 = 1;
 
 pub(crate) struct Sequence {
     ids: Arc<ServerMsgIds>,
-    /// By partition, so that an export touches no other partition's conversations.
-    partitions: Vec<RapidHashMap<Box<str>, Position>>,
+    /// So that an export touches no other partition's conversations.
+    partitions: Vec<Positions>,
+}
+
+/// The conversations of one partition.
+#[derive(Default)]
+struct Positions {
+    by_conversation: FingerprintMap<Position>,
+    /// Their ids, in the order in which they came.
+    names: Vec<(Fingerprint, Box<str>)>,
 }
 
 /// How far a conversation has come.
@@ -75,26 +82,23 @@ impl Operator for Sequence {
     fn apply(&mut self, committed: &Committed) {
         let message = &committed.message;
         self.ids.observe(message.server_msg_id);
-        self.with_position(&message.conversation_id, |position| {
-            if message.seq > position.committed {
-                position.committed = message.seq;
-                position.committed_at = message.created_at;
-            }
-            position.assigned = position.assigned.max(position.committed);
-            position.assigned_at = position.assigned_at.max(position.committed_at);
-        });
+        let position = self.position(&committed.keys, &message.conversation_id);
+        if message.seq > position.committed {
+            position.committed = message.seq;
+            position.committed_at = message.created_at;
+        }
+        position.assigned = position.assigned.max(position.committed);
+        position.assigned_at = position.assigned_at.max(position.committed_at);
     }
 
     fn export(&self, partition: u32) -> Option<Snapshot> {
         let mut writer = Writer::default();
         let positions = &self.partitions[partition as usize];
-        for (conversation, position) in
-            positions.iter().filter(|(_, position)| position.committed > 0)
-        {
-            writer
-                .text(conversation)
-                .number(position.committed)
-                .number(position.committed_at as u64);
+        for (conversation, id) in &positions.names {
+            let position = positions.by_conversation[conversation];
+            if position.committed > 0 {
+                writer.text(id).number(position.committed).number(position.committed_at as u64);
+            }
         }
         Some(Snapshot { version: VERSION, bytes: writer.finish() })
     }
@@ -107,7 +111,8 @@ impl Operator for Sequence {
                 (reader.text()?, reader.number()?, reader.number()? as i64);
             let position =
                 Position { assigned: seq, assigned_at: at, committed: seq, committed_at: at };
-            self.partitions[partition as usize].insert(conversation.into(), position);
+            let positions = &mut self.partitions[partition as usize];
+            *positions.of(Fingerprint::of(conversation), conversation) = position;
         }
         Ok(())
     }
@@ -117,18 +122,17 @@ impl Sequence {
     fn new(ids: &Arc<ServerMsgIds>, partitions: u32) -> Self {
         Self {
             ids: Arc::clone(ids),
-            partitions: (0..partitions.max(1)).map(|_| RapidHashMap::default()).collect(),
+            partitions: (0..partitions.max(1)).map(|_| Positions::default()).collect(),
         }
     }
 
     fn order(&mut self, submission: Arc<Submission>, now_ms: i64) -> Ordered {
         // Nobody else holds a submission here unless a tap or a second branch does: move the strings out.
-        let Submission { ticket, session, send } = Arc::unwrap_or_clone(submission);
-        let (seq, created_at) = self.with_position(&send.conversation_id, |position| {
-            position.assigned += 1;
-            position.assigned_at = position.assigned_at.max(now_ms);
-            (position.assigned, position.assigned_at)
-        });
+        let Submission { ticket, session, send, keys } = Arc::unwrap_or_clone(submission);
+        let position = self.position(&keys, &send.conversation_id);
+        position.assigned += 1;
+        position.assigned_at = position.assigned_at.max(now_ms);
+        let (seq, created_at) = (position.assigned, position.assigned_at);
         let message = Arc::new(wire::Message {
             conversation_id: send.conversation_id,
             seq,
@@ -140,21 +144,21 @@ impl Sequence {
             payload: send.payload,
             created_at,
         });
-        Ordered { ticket, session, message }
+        Ordered { ticket, session, message, keys }
     }
 
-    /// Looks a conversation up once; only its first message allocates a key.
-    fn with_position<R>(
-        &mut self,
-        conversation: &str,
-        change: impl FnOnce(&mut Position) -> R,
-    ) -> R {
-        let partition = partition_of(conversation, self.partitions.len() as u32) as usize;
-        let positions = &mut self.partitions[partition];
-        match positions.get_mut(conversation) {
-            Some(position) => change(position),
-            None => change(positions.entry(conversation.into()).or_default()),
-        }
+    fn position(&mut self, keys: &Keys, conversation_id: &str) -> &mut Position {
+        let partition = keys.partition(self.partitions.len() as u32) as usize;
+        self.partitions[partition].of(keys.conversation, conversation_id)
+    }
+}
+
+impl Positions {
+    fn of(&mut self, conversation: Fingerprint, id: &str) -> &mut Position {
+        self.by_conversation.entry(conversation).or_insert_with(|| {
+            self.names.push((conversation, id.into()));
+            Position::default()
+        })
     }
 }
 
@@ -163,6 +167,8 @@ mod tests {
     use std::collections::HashMap;
 
     use imflow_kind::testing::{Driver, drive};
+
+    use imflow_proto::id::partition_of;
 
     use super::*;
     use crate::testing::{Dice, Sender, committed};

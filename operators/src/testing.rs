@@ -40,7 +40,7 @@ impl Sender {
             text: text.into(),
             payload: bytes::Bytes::new(),
         };
-        Submission { ticket: self.answers.ticket(1), session: Arc::clone(&self.session), send }
+        Submission::new(self.answers.ticket(1), Arc::clone(&self.session), send)
     }
 
     pub(crate) fn send(&self, conversation: &str, id: &str, text: &str) -> Record {
@@ -88,7 +88,7 @@ pub(crate) fn committed(
         payload: bytes::Bytes::new(),
         created_at: 1_000_000,
     };
-    Arc::new(Committed { lsn: seq, ticket: None, session: None, message: Arc::new(message) })
+    Arc::new(Committed::recovered(seq, message))
 }
 
 pub(crate) fn member(user: &str, role: Role) -> MemberInfo {

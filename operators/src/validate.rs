@@ -163,6 +163,8 @@ mod tests {
         let sender = Sender::new("alice", "phone");
         let mut submission = sender.submission("c1", "alice-phone-1-1", "hi");
         change(&mut submission);
+        let Submission { ticket, session, send, .. } = submission;
+        let submission = Submission::new(ticket, session, send);
         driver.send("messages", [Record::Submission(Arc::new(submission))]);
         let rejected = driver.take("rejected");
         assert_eq!(driver.take("valid").len() + rejected.len(), 1);

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+
 /// Longest id of a user or a device, in bytes.
 pub const MAX_ID_BYTES: usize = 64;
 /// Longest clientMsgId, in bytes.
@@ -93,7 +95,11 @@ impl ServerMsgIds {
     pub fn observe(&self, id: i64) {
         let counter = id & ((1 << COUNTER_BITS) - 1);
         let ms = id >> (COUNTER_BITS + NODE_BITS);
-        self.last.fetch_max(ms << COUNTER_BITS | counter, Ordering::AcqRel);
+        let position = ms << COUNTER_BITS | counter;
+        // Ids of this process were counted when they were made.
+        if self.last.load(Ordering::Acquire) < position {
+            self.last.fetch_max(position, Ordering::AcqRel);
+        }
     }
 
     fn compose(&self, position: i64) -> i64 {
@@ -107,7 +113,47 @@ impl ServerMsgIds {
 /// The partition of a key: the same function for messages, facts and every restart, so it is
 /// pinned in the data directory.
 pub fn partition_of(key: &str, partitions: u32) -> u32 {
-    (rapidhash::v3::rapidhash_v3(key.as_bytes()) % u64::from(partitions.max(1))) as u32
+    partition_at(place_of(key), partitions)
+}
+
+/// What [`partition_of`] is made from, for [`partition_at`].
+pub(crate) fn place_of(key: &str) -> u64 {
+    rapidhash::v3::rapidhash_v3(key.as_bytes())
+}
+
+/// The partition of the key with this [`place_of`].
+#[inline]
+pub(crate) fn partition_at(place: u64, partitions: u32) -> u32 {
+    (place % u64::from(partitions.max(1))) as u32
+}
+
+const INDEX_LOW: RapidSecrets = RapidSecrets::seed(0x696d_666c_6f77_0001);
+const INDEX_HIGH: RapidSecrets = RapidSecrets::seed(0x696d_666c_6f77_0002);
+
+/// The key of a clientMsgId in the log's index, kept on disk: 128 bits of (conversation, sender, id).
+///
+/// Whoever finds a message by it compares the fields, so that a collision can hide nothing and invent
+/// nothing but a miss of the older message.
+pub fn index_key(conversation_id: &str, sender_id: &str, client_msg_id: &str) -> u128 {
+    let parts =
+        [conversation_id.as_bytes(), b"\0", sender_id.as_bytes(), b"\0", client_msg_id.as_bytes()];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    // Three ids of at most 64 bytes fit the stack.
+    let mut stack = [0; 256];
+    let mut heap = Vec::new();
+    let joined = if length <= stack.len() {
+        &mut stack[..length]
+    } else {
+        heap.resize(length, 0);
+        &mut heap[..]
+    };
+    let mut at = 0;
+    for part in parts {
+        joined[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    u128::from(rapidhash_v3_seeded(joined, &INDEX_HIGH)) << 64
+        | u128::from(rapidhash_v3_seeded(joined, &INDEX_LOW))
 }
 
 /// A hash of what a message says, to tell a repeat from a conflict.
@@ -134,6 +180,12 @@ mod tests {
         assert!(id.is_of("u-1", "dev-2") && id.is_of("u", "1-dev-2") && !id.is_of("u-1", "dev"));
         assert_eq!(ClientMsgId::parse("10086-ios12345-+1-5"), None);
         assert_eq!(ClientMsgId::parse("free form"), None);
+    }
+
+    #[test]
+    fn the_parts_of_an_index_key_are_kept_apart() {
+        assert_ne!(index_key("a", "b", "c"), index_key("a", "bc", ""));
+        assert_eq!(index_key("c1", "alice", "x"), index_key("c1", "alice", "x"));
     }
 
     #[test]

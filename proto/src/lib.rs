@@ -1,9 +1,11 @@
 //! The wire of imflow: one schema in protobuf and JSON, the records that travel through the
 //! dataflow, the ids and the error codes. It knows nothing of the rest of the system.
 
+pub mod fingerprint;
 pub mod frame;
 pub mod id;
 pub mod json;
+pub mod keys;
 pub mod record;
 mod row;
 pub mod ticket;
@@ -22,6 +24,8 @@ pub mod wire {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
+pub use fingerprint::{Fingerprint, FingerprintMap};
+pub use keys::Keys;
 pub use record::{Record, RecordType};
 pub use ticket::{Requester, Ticket};
 pub use wire::log;

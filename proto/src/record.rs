@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::keys::Keys;
 use crate::log::Fact;
 pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
 use crate::ticket::Ticket;
@@ -160,6 +161,15 @@ pub struct Submission {
     pub ticket: Ticket,
     pub session: Arc<Session>,
     pub send: wire::Send,
+    pub keys: Keys,
+}
+
+impl Submission {
+    /// What `session` sends.
+    pub fn new(ticket: Ticket, session: Arc<Session>, send: wire::Send) -> Self {
+        let keys = Keys::of_send(&session.user_id, &send);
+        Self { ticket, session, send, keys }
+    }
 }
 
 /// A message with its seq, on its way to the log.
@@ -168,6 +178,7 @@ pub struct Ordered {
     pub ticket: Ticket,
     pub session: Arc<Session>,
     pub message: Arc<wire::Message>,
+    pub keys: Keys,
 }
 
 /// A durable message. On recovery there is no ticket and no session.
@@ -177,9 +188,16 @@ pub struct Committed {
     pub ticket: Option<Ticket>,
     pub session: Option<Arc<Session>>,
     pub message: Arc<wire::Message>,
+    pub keys: Keys,
 }
 
 impl Committed {
+    /// What is found in the log.
+    pub fn recovered(lsn: Lsn, message: wire::Message) -> Self {
+        let keys = Keys::of_message(&message);
+        Self { lsn, ticket: None, session: None, message: Arc::new(message), keys }
+    }
+
     /// The ack of this message, first or repeated.
     pub fn ack(&self) -> wire::Ack {
         wire::Ack {

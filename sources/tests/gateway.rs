@@ -117,7 +117,13 @@ fn committed(submission: &imflow_proto::record::Submission, seq: u64) -> Vec<Rec
         except: submission.session.number,
     };
     vec![
-        Record::Committed(Arc::new(Committed { lsn: seq, ticket, session, message })),
+        Record::Committed(Arc::new(Committed {
+            lsn: seq,
+            ticket,
+            session,
+            message,
+            keys: submission.keys,
+        })),
         Record::Delivery(Arc::new(delivery)),
     ]
 }

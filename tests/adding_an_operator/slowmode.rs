@@ -145,8 +145,10 @@ mod tests {
         let session = Arc::new(Session { number: 1, user_id, device_id, scopes });
         let send = wire::Send { conversation_id: conversation.into(), ..Default::default() };
         let ticket = Arc::new(Answers::default()).ticket(1);
-        driver
-            .send("messages", [Record::Submission(Arc::new(Submission { ticket, session, send }))]);
+        driver.send(
+            "messages",
+            [Record::Submission(Arc::new(Submission::new(ticket, session, send)))],
+        );
         let refused = driver.take("refused").len();
         assert_eq!(driver.take("passed").len() + refused, 1, "each message leaves once");
         refused == 0

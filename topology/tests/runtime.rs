@@ -199,7 +199,7 @@ fn session() -> Arc<Session> {
 fn submission(conversation: &str, number: u64) -> Record {
     let ticket = Arc::new(Answers::default()).ticket(number);
     let send = wire::Send { conversation_id: conversation.to_owned(), ..Default::default() };
-    Record::Submission(Arc::new(Submission { ticket, session: session(), send }))
+    Record::Submission(Arc::new(Submission::new(ticket, session(), send)))
 }
 
 impl Rig {

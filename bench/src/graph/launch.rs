@@ -1,7 +1,7 @@
 //! Compiles the shipped topology with two kinds replaced, and runs it in this process.
 //!
-//! The replacements are `websocket` (by the gateway of this benchmark) and `log` (by itself, on files in
-//! memory); everything else is what `imflow run` runs.
+//! The replacements are `websocket` (by the gateway of this benchmark) and `log` (by its simulated form:
+//! files in memory, no threads); everything else is what `imflow run` runs.
 
 use std::path::Path;
 use std::sync::Arc;

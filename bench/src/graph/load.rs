@@ -74,7 +74,7 @@ impl Load {
         let mut batch = Vec::with_capacity(BATCH);
         for (session, send) in made {
             let ticket = self.ticket(0, MESSAGES, send.text.len())?;
-            batch.push(Record::Submission(Arc::new(Submission { ticket, session, send })));
+            batch.push(Record::Submission(Arc::new(Submission::new(ticket, session, send))));
             if batch.len() == BATCH {
                 self.injector.send(
                     WORKER,
@@ -110,7 +110,7 @@ impl Load {
                 std::thread::sleep(wait);
             }
             let ticket = self.ticket(number, MESSAGES, send.text.len())?;
-            let record = Record::Submission(Arc::new(Submission { ticket, session, send }));
+            let record = Record::Submission(Arc::new(Submission::new(ticket, session, send)));
             self.injector.send(WORKER, MESSAGES, vec![record]);
             self.answer();
         }

@@ -5,18 +5,17 @@
 //! at most [`MAX_IN_FLIGHT`] messages, where those without an outcome for [`LOST_AFTER_MS`] go first: an
 //! edited dataflow has dropped them on the way.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use imflow_proto::record::Submission;
-use rapidhash::RapidHashMap;
+use imflow_proto::{Fingerprint, FingerprintMap, Keys};
 
 pub(super) const MAX_IN_FLIGHT: usize = 65_536;
 pub(super) const MAX_WAITING: usize = 1_024;
 const LOST_AFTER_MS: i64 = 600_000;
 
 #[derive(Default)]
-pub(super) struct InFlight(RapidHashMap<Rc<str>, Entry>);
+pub(super) struct InFlight(FingerprintMap<Entry>);
 
 struct Entry {
     content: u64,
@@ -37,10 +36,10 @@ pub(super) enum Joined {
 }
 
 impl InFlight {
-    pub(super) fn join(&mut self, key: &str, content: u64, submission: Arc<Submission>) -> Joined {
-        match self.0.get_mut(key) {
+    pub(super) fn join(&mut self, submission: Arc<Submission>) -> Joined {
+        match self.0.get_mut(&submission.keys.message) {
             None => Joined::Alone(submission),
-            Some(entry) if entry.content != content => Joined::Conflict(submission),
+            Some(entry) if entry.content != submission.keys.content => Joined::Conflict(submission),
             Some(entry) if entry.waiting.len() >= MAX_WAITING => Joined::Full(submission),
             Some(entry) => {
                 entry.waiting.push(submission);
@@ -50,7 +49,7 @@ impl InFlight {
     }
 
     /// Notes a message that goes on; `false` when there is no room for it.
-    pub(super) fn begin(&mut self, key: &str, content: u64, now_ms: i64) -> bool {
+    pub(super) fn begin(&mut self, keys: &Keys, now_ms: i64) -> bool {
         if self.0.len() >= MAX_IN_FLIGHT {
             self.0.retain(|_, entry| {
                 now_ms - entry.since_ms < LOST_AFTER_MS || !entry.waiting.is_empty()
@@ -59,33 +58,24 @@ impl InFlight {
                 return false;
             }
         }
-        self.0.insert(key.into(), Entry { content, since_ms: now_ms, waiting: Vec::new() });
+        let entry = Entry { content: keys.content, since_ms: now_ms, waiting: Vec::new() };
+        self.0.insert(keys.message, entry);
         true
     }
 
-    /// The allocated text of a key, to be shared.
-    pub(super) fn shared(&self, key: &str) -> Option<Rc<str>> {
-        self.0.get_key_value(key).map(|(key, _)| Rc::clone(key))
-    }
-
     /// The message is durable: gives the repeats that waited.
-    pub(super) fn committed(&mut self, key: &str) -> Vec<Arc<Submission>> {
-        self.0.remove(key).map_or_else(Vec::new, |entry| entry.waiting)
+    pub(super) fn committed(&mut self, message: Fingerprint) -> Vec<Arc<Submission>> {
+        self.0.remove(&message).map_or_else(Vec::new, |entry| entry.waiting)
     }
 
     /// The message was refused and left no trace: gives the first repeat that still wants an answer,
     /// which takes its place.
-    pub(super) fn refused(
-        &mut self,
-        key: &str,
-        content: u64,
-        now_ms: i64,
-    ) -> Option<Arc<Submission>> {
+    pub(super) fn refused(&mut self, keys: &Keys, now_ms: i64) -> Option<Arc<Submission>> {
         // A repeat with other content may have been refused earlier on the path; it was never in flight.
-        let entry = self.0.get_mut(key).filter(|entry| entry.content == content)?;
+        let entry = self.0.get_mut(&keys.message).filter(|entry| entry.content == keys.content)?;
         entry.waiting.retain(|waiting| !waiting.ticket.is_answered());
         if entry.waiting.is_empty() {
-            self.0.remove(key);
+            self.0.remove(&keys.message);
             return None;
         }
         entry.since_ms = now_ms;

@@ -5,42 +5,36 @@
 //! partition's `forgot` flag for ids, its `floor` for marks (the highest counter that a forgotten mark
 //! had reached). A fold of the log and nothing else, so that it can be exported at any time.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
-
 use imflow_kind::Snapshot;
-use imflow_proto::id::content_hash;
-use imflow_proto::wire::{Ack, AckStatus, Message};
-use rapidhash::RapidHashMap;
+use imflow_proto::Keys;
+use imflow_proto::record::Committed;
+use imflow_proto::wire::{Ack, AckStatus};
 
-use super::key::Key;
+use super::marks::Marks;
+use super::window::Window;
 use crate::snapshot::{Reader, Writer, expect_version};
 
 const VERSION: u16 = 1;
 
 pub(super) struct Memory {
     retain_ms: i64,
-    window_max: usize,
-    marks_max: usize,
-    window: RapidHashMap<Rc<str>, Original>,
-    /// Partitions and keys of the window, oldest first.
-    order: VecDeque<(u32, Rc<str>)>,
-    partitions: Vec<Marks>,
+    window: Window,
+    marks: Vec<Marks>,
 }
 
 /// A committed message, as far as a repeat needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Original {
     pub(super) content: u64,
-    server_msg_id: i64,
-    seq: u64,
-    created_at: i64,
+    pub(super) server_msg_id: i64,
+    pub(super) seq: u64,
+    pub(super) created_at: i64,
 }
 
 impl Original {
-    pub(super) fn of(message: &Message) -> Self {
+    pub(super) fn of(message: &imflow_proto::wire::Message, content: u64) -> Self {
         Self {
-            content: content_hash(message.r#type, &message.text, &message.payload),
+            content,
             server_msg_id: message.server_msg_id,
             seq: message.seq,
             created_at: message.created_at,
@@ -62,18 +56,6 @@ pub(super) enum Recall {
     Unsure,
 }
 
-/// The marks of one partition.
-#[derive(Default)]
-struct Marks {
-    /// By device, the lowest counter above all that are committed.
-    next: RapidHashMap<Rc<str>, u64>,
-    order: VecDeque<Rc<str>>,
-    /// No forgotten mark stood above this.
-    floor: u64,
-    /// Whether an id of this partition ever left the window.
-    forgot: bool,
-}
-
 impl Memory {
     pub(super) fn new(
         retain_ms: i64,
@@ -81,30 +63,22 @@ impl Memory {
         marks_max: usize,
         partitions: u32,
     ) -> Self {
-        let partitions: Vec<_> = (0..partitions.max(1)).map(|_| Marks::default()).collect();
-        let marks_max = marks_max.div_ceil(partitions.len()).max(1);
-        Self {
-            retain_ms,
-            window_max: window_max.max(1),
-            marks_max,
-            window: RapidHashMap::default(),
-            order: VecDeque::new(),
-            partitions,
-        }
+        let partitions = partitions.max(1) as usize;
+        let marks_max = marks_max.div_ceil(partitions).max(1);
+        let marks = (0..partitions).map(|_| Marks::new(marks_max)).collect();
+        Self { retain_ms, window: Window::new(window_max, partitions), marks }
     }
 
-    pub(super) fn recall(&self, key: &Key, now_ms: i64) -> Recall {
-        let marks = &self.partitions[key.partition(self.partitions.len() as u32) as usize];
-        if let Some((device, counter)) = key.mark()
-            && counter >= marks.next.get(device).map_or(marks.floor, |next| marks.floor.max(*next))
-        {
+    pub(super) fn recall(&self, keys: &Keys, now_ms: i64) -> Recall {
+        let partition = self.partition_of(keys);
+        if keys.count.is_some_and(|count| self.marks[partition].is_above(&count)) {
             return Recall::New;
         }
-        match self.window.get(key.message()) {
+        match self.window.get(keys.message) {
             Some(original) if self.is_kept(original, now_ms) => Recall::Repeat(*original),
             // A later commit under the same id would have replaced it.
             Some(_) => Recall::New,
-            None if marks.forgot => Recall::Unsure,
+            None if self.window.forgot(partition) => Recall::Unsure,
             None => Recall::New,
         }
     }
@@ -114,120 +88,80 @@ impl Memory {
         now_ms.saturating_sub(original.created_at) <= self.retain_ms
     }
 
-    /// Folds one committed message in. `shared` is the key's text, if the caller has it allocated.
-    pub(super) fn remember(&mut self, key: &Key, shared: Option<Rc<str>>, original: Original) {
-        let partition = key.partition(self.partitions.len() as u32);
-        if let Some((device, counter)) = key.mark() {
-            self.partitions[partition as usize].raise(
-                device,
-                counter.saturating_add(1),
-                self.marks_max,
-            );
-        }
-        match self.window.get_mut(key.message()) {
-            Some(known) if known.seq < original.seq => *known = original,
-            Some(_) => {}
-            None => {
-                self.insert(partition, shared.unwrap_or_else(|| key.message().into()), original)
-            }
+    /// Folds one committed message in.
+    pub(super) fn remember(&mut self, committed: &Committed) {
+        let (keys, message) = (&committed.keys, &committed.message);
+        let original = Original::of(message, keys.content);
+        let ids = [&*message.conversation_id, &*message.sender_id, &*message.client_msg_id];
+        let partition = self.partition_of(keys);
+        let marks = &mut self.marks[partition];
+        let is_first = keys.count.is_some_and(|count| {
+            marks.raise(count.device, count.local_seq.saturating_add(1), || device_text(ids))
+        });
+        // What lies above its device's mark was never committed before.
+        let known = if is_first { None } else { self.window.get(keys.message) };
+        if known.is_none_or(|known| known.seq < original.seq) {
+            self.window.insert(partition, keys.message, ids, original);
         }
     }
 
-    fn insert(&mut self, partition: u32, key: Rc<str>, original: Original) {
-        if self.window.len() >= self.window_max
-            && let Some((partition, oldest)) = self.order.pop_front()
-        {
-            self.window.remove(&oldest);
-            self.partitions[partition as usize].forgot = true;
-        }
-        self.order.push_back((partition, Rc::clone(&key)));
-        self.window.insert(key, original);
+    fn partition_of(&self, keys: &Keys) -> usize {
+        keys.partition(self.marks.len() as u32) as usize
     }
 
     pub(super) fn export(&self, partition: u32) -> Snapshot {
-        let marks = &self.partitions[partition as usize];
+        let partition = partition as usize;
         let mut writer = Writer::default();
-        writer.number(u64::from(marks.forgot)).number(marks.floor).number(marks.order.len() as u64);
-        for device in &marks.order {
-            writer.text(device).number(marks.next[device]);
-        }
-        for (_, key) in self.order.iter().filter(|(owner, _)| *owner == partition) {
-            let original = self.window[key];
-            writer.text(key).number(original.content).number(original.server_msg_id as u64);
-            writer.number(original.seq).number(original.created_at as u64);
-        }
+        writer.number(u64::from(self.window.forgot(partition)));
+        self.marks[partition].export(&mut writer);
+        self.window.export(partition, &mut writer);
         Snapshot { version: VERSION, bytes: writer.finish() }
     }
 
     pub(super) fn import(&mut self, partition: u32, snapshot: &Snapshot) -> Result<(), String> {
         expect_version("dedup", snapshot.version, VERSION)?;
+        let partition = partition as usize;
         let mut reader = Reader(&snapshot.bytes);
-        let (forgot, floor, count) = (reader.number()? != 0, reader.number()?, reader.number()?);
-        let marks = &mut self.partitions[partition as usize];
-        marks.forgot |= forgot;
-        marks.floor = marks.floor.max(floor);
-        for _ in 0..count {
-            let (device, next) = (reader.text()?, reader.number()?);
-            marks.raise(device, next, self.marks_max);
-        }
-        while !reader.is_empty() {
-            let key = reader.text()?;
-            let original = Original {
-                content: reader.number()?,
-                server_msg_id: reader.number()? as i64,
-                seq: reader.number()?,
-                created_at: reader.number()? as i64,
-            };
-            if !self.window.contains_key(key) {
-                self.insert(partition, key.into(), original);
-            }
-        }
-        Ok(())
+        let forgot = reader.number()? != 0;
+        self.marks[partition].import(&mut reader)?;
+        self.window.import(partition, forgot, &mut reader)
     }
 }
 
-impl Marks {
-    fn raise(&mut self, device: &str, next: u64, max: usize) {
-        if let Some(known) = self.next.get_mut(device) {
-            *known = next.max(*known);
-            return;
-        }
-        if self.next.len() >= max
-            && let Some(oldest) = self.order.pop_front()
-        {
-            let forgotten = self.next.remove(&oldest).unwrap_or_default();
-            self.floor = self.floor.max(forgotten);
-        }
-        let device: Rc<str> = device.into();
-        self.order.push_back(Rc::clone(&device));
-        self.next.insert(device, next);
-    }
+/// `{conversation}/{sender}/{userId}-{deviceId}` of an id in the standard form.
+fn device_text([conversation, sender, client_msg_id]: [&str; 3]) -> String {
+    let device = client_msg_id.rsplitn(3, '-').nth(2).unwrap_or(client_msg_id);
+    format!("{conversation}/{sender}/{device}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::committed;
 
-    fn original(seq: u64) -> Original {
-        Original { content: 1, server_msg_id: 1, seq, created_at: 0 }
+    fn remember(memory: &mut Memory, id: &str, seq: u64) -> Original {
+        let mut record = std::sync::Arc::unwrap_or_clone(committed("c1", "alice", id, "hi", seq));
+        std::sync::Arc::make_mut(&mut record.message).created_at = 0;
+        memory.remember(&record);
+        Original::of(&record.message, record.keys.content)
     }
 
-    fn key(id: &str) -> Key {
-        let mut key = Key::default();
-        key.set("c1", "alice", id);
-        key
+    fn recall(memory: &Memory, id: &str, now_ms: i64) -> Recall {
+        memory.recall(&Keys::new("c1", "alice", id, 0), now_ms)
     }
 
     #[test]
     fn a_forgotten_mark_leaves_a_floor() {
-        let mut memory = Memory::new(1000, 1, 1, 1);
-        memory.remember(&key("alice-phone-9-1"), None, original(1));
-        memory.remember(&key("alice-tablet-1-1"), None, original(2));
-        assert_eq!(memory.recall(&key("alice-phone-9-1"), 0), Recall::Unsure);
-        assert_eq!(memory.recall(&key("alice-phone-10-1"), 0), Recall::New);
-        memory.remember(&key("alice-phone-3-1"), None, original(3));
+        let mut memory = Memory::new(1000, 2, 1, 1);
+        remember(&mut memory, "alice-phone-9-1", 1);
+        for seq in 2..5 {
+            remember(&mut memory, &format!("alice-tablet-{seq}-1"), seq);
+        }
+        assert_eq!(recall(&memory, "alice-phone-9-1", 0), Recall::Unsure);
+        assert_eq!(recall(&memory, "alice-phone-10-1", 0), Recall::New);
+        remember(&mut memory, "alice-phone-3-1", 5);
         assert_eq!(
-            memory.recall(&key("alice-phone-9-1"), 0),
+            recall(&memory, "alice-phone-9-1", 0),
             Recall::Unsure,
             "its new mark must not lie below the old one"
         );
@@ -236,23 +170,33 @@ mod tests {
     #[test]
     fn a_snapshot_keeps_ids_marks_and_what_was_forgotten() {
         let mut memory = Memory::new(1000, 2, 2, 1);
-        for (index, id) in ["free-a", "alice-phone-4-1", "alice-pad-9-1"].iter().enumerate() {
-            memory.remember(&key(id), None, original(index as u64));
-        }
+        remember(&mut memory, "free-a", 1);
+        remember(&mut memory, "alice-phone-4-1", 2);
+        let pad = remember(&mut memory, "alice-pad-9-1", 3);
         let mut restarted = Memory::new(1000, 2, 2, 1);
         restarted.import(0, &memory.export(0)).unwrap();
-        assert_eq!(restarted.recall(&key("alice-pad-9-1"), 0), Recall::Repeat(original(2)));
-        assert_eq!(restarted.recall(&key("alice-phone-5-1"), 0), Recall::New);
-        assert_eq!(restarted.recall(&key("free-a"), 0), Recall::Unsure);
+        assert_eq!(recall(&restarted, "alice-pad-9-1", 0), Recall::Repeat(pad));
+        assert_eq!(recall(&restarted, "alice-phone-5-1", 0), Recall::New);
+        assert_eq!(recall(&restarted, "free-a", 0), Recall::Unsure);
         assert_eq!(restarted.export(0), memory.export(0));
+    }
+
+    #[test]
+    fn a_later_commit_under_an_id_replaces_the_first_and_an_earlier_one_does_not() {
+        let mut memory = Memory::new(1000, 4, 4, 1);
+        for (seq, expected) in [(5, 5), (9, 9), (5, 9)] {
+            remember(&mut memory, "free-a", seq);
+            let Recall::Repeat(original) = recall(&memory, "free-a", 0) else { panic!("kept") };
+            assert_eq!(original.seq, expected);
+        }
     }
 
     #[test]
     fn nothing_forgotten_means_absent_is_new_and_retain_frees_an_id() {
         let mut memory = Memory::new(1000, 9, 9, 1);
-        memory.remember(&key("free-a"), None, original(1));
-        assert_eq!(memory.recall(&key("free-b"), 0), Recall::New);
-        assert_eq!(memory.recall(&key("free-a"), 1000), Recall::Repeat(original(1)));
-        assert_eq!(memory.recall(&key("free-a"), 1001), Recall::New);
+        let first = remember(&mut memory, "free-a", 1);
+        assert_eq!(recall(&memory, "free-b", 0), Recall::New);
+        assert_eq!(recall(&memory, "free-a", 1000), Recall::Repeat(first));
+        assert_eq!(recall(&memory, "free-a", 1001), Recall::New);
     }
 }

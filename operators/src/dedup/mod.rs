@@ -12,24 +12,24 @@
 //! is kept. How outcomes and answers come to be is for others; they arrive over declared feedback.
 
 mod in_flight;
-mod key;
+mod marks;
 mod memory;
+mod scope;
+mod window;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use imflow_kind::{
-    Description, Family, Key as StageKey, Limit, Operator, OperatorContext, Opt, OptType, Out,
-    Port, Snapshot, StartError, State, Time,
+    Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port, Snapshot,
+    StartError, State, Time,
 };
 use imflow_proto::id::content_hash;
 use imflow_proto::record::{Committed, Found, Refused, Reply, Submission};
 use imflow_proto::wire::{Error, ErrorCode, Message, envelope::Body};
-use imflow_proto::{Record, RecordType};
-use rapidhash::RapidHashMap;
+use imflow_proto::{FingerprintMap, Record, RecordType};
 
 use in_flight::{InFlight, Joined, MAX_WAITING};
-use key::Key;
 use memory::{Memory, Original, Recall};
 
 /// `messages: Submission` → `fresh: Submission`, `repeated: Reply`, `lookups: Lookup`
@@ -44,7 +44,7 @@ pub const DESCRIPTION: Description = Description {
           message still in flight waits for its outcome. An id in the standard form carries a counter: above the \
           highest committed one of its device it is new without any look-up. Otherwise a window of recent ids \
           answers, then the index behind `lookups`.",
-    key: StageKey::Conversation,
+    key: Key::Conversation,
     state: State::Log,
     inputs: &[
         Port::of("messages", &[RecordType::Submission], "well-formed messages"),
@@ -71,9 +71,9 @@ pub const DESCRIPTION: Description = Description {
         ),
         Opt::new(
             "window",
-            OptType::Integer(1, 100_000_000),
+            OptType::Integer(2, 100_000_000),
             "100000",
-            "recent ids kept in memory, per worker",
+            "recent ids kept in memory, per worker: at least half of these",
         ),
         Opt::new(
             "marks",
@@ -87,7 +87,7 @@ pub const DESCRIPTION: Description = Description {
         Limit {
             what: "ids in memory",
             bound: "`window`",
-            policy: "the oldest is forgotten; the index is asked instead",
+            policy: "the older half is forgotten; the index is asked instead",
         },
         Limit {
             what: "device counters",
@@ -115,8 +115,7 @@ pub(crate) struct Dedup {
     memory: Memory,
     in_flight: InFlight,
     /// By (conversation, sender) whose first message is being looked up: those behind it.
-    queues: RapidHashMap<Box<str>, VecDeque<Arc<Submission>>>,
-    key: Key,
+    queues: FingerprintMap<VecDeque<Arc<Submission>>>,
 }
 
 /// Whether a message's fate is known, or the index must be asked.
@@ -152,10 +151,7 @@ impl Operator for Dedup {
     }
 
     fn apply(&mut self, committed: &Committed) {
-        let message = &committed.message;
-        self.key.set(&message.conversation_id, &message.sender_id, &message.client_msg_id);
-        let shared = self.in_flight.shared(self.key.message());
-        self.memory.remember(&self.key, shared, Original::of(message));
+        self.memory.remember(committed);
     }
 
     fn export(&self, partition: u32) -> Option<Snapshot> {
@@ -169,39 +165,33 @@ impl Operator for Dedup {
 
 impl Dedup {
     fn new(memory: Memory) -> Self {
-        Self {
-            memory,
-            in_flight: InFlight::default(),
-            queues: RapidHashMap::default(),
-            key: Key::default(),
-        }
+        Self { memory, in_flight: InFlight::default(), queues: FingerprintMap::default() }
     }
 
     /// A message comes in: behind its sender's queue if there is one, else it is judged.
     fn arrive(&mut self, submission: Arc<Submission>, now_ms: i64, out: &mut Out) {
-        self.set_key(&submission);
+        let sender = submission.keys.member;
         if !self.queues.is_empty()
-            && let Some(queue) = self.queues.get_mut(self.key.queue())
+            && let Some(queue) = self.queues.get_mut(&sender)
         {
             match queue.len() < MAX_WAITING {
                 true => queue.push_back(submission),
                 false => reply(out, &submission, Body::Error(busy())),
             }
         } else if self.judge(submission, now_ms, out) == Fate::Parked {
-            self.queues.insert(self.key.queue().into(), VecDeque::new());
+            self.queues.insert(sender, VecDeque::new());
         }
     }
 
-    /// Decides on the submission whose key is set.
+    /// Decides on a submission.
     fn judge(&mut self, submission: Arc<Submission>, now_ms: i64, out: &mut Out) -> Fate {
-        let content = content_of(&submission);
-        match self.in_flight.join(self.key.message(), content, submission) {
+        match self.in_flight.join(submission) {
             Joined::Waits => {}
             Joined::Conflict(submission) => reply(out, &submission, Body::Error(conflict())),
             Joined::Full(submission) => reply(out, &submission, Body::Error(busy())),
-            Joined::Alone(submission) => match self.memory.recall(&self.key, now_ms) {
-                Recall::New => self.forward(submission, content, now_ms, out),
-                Recall::Repeat(original) => repeat(out, &submission, content, &original),
+            Joined::Alone(submission) => match self.memory.recall(&submission.keys, now_ms) {
+                Recall::New => self.forward(submission, now_ms, out),
+                Recall::Repeat(original) => repeat(out, &submission, &original),
                 Recall::Unsure => {
                     out.send(LOOKUPS, Record::Lookup(submission));
                     return Fate::Parked;
@@ -211,8 +201,8 @@ impl Dedup {
         Fate::Decided
     }
 
-    fn forward(&mut self, submission: Arc<Submission>, content: u64, now_ms: i64, out: &mut Out) {
-        match self.in_flight.begin(self.key.message(), content, now_ms) {
+    fn forward(&mut self, submission: Arc<Submission>, now_ms: i64, out: &mut Out) {
+        match self.in_flight.begin(&submission.keys, now_ms) {
             true => out.send(FRESH, Record::Submission(submission)),
             false => reply(out, &submission, Body::Error(busy())),
         }
@@ -220,60 +210,48 @@ impl Dedup {
 
     /// A message is durable: those that repeated it meanwhile get its ack.
     fn settle(&mut self, committed: &Committed, out: &mut Out) {
-        let message = &committed.message;
-        self.key.set(&message.conversation_id, &message.sender_id, &message.client_msg_id);
-        for waiting in self.in_flight.committed(self.key.message()) {
+        for waiting in self.in_flight.committed(committed.keys.message) {
             reply(out, &waiting, Body::Ack(committed.ack()));
         }
     }
 
     /// A message was refused: the first that repeated it is tried in its place.
     fn release(&mut self, refused: &Submission, now_ms: i64, out: &mut Out) {
-        self.set_key(refused);
-        if let Some(next) = self.in_flight.refused(self.key.message(), content_of(refused), now_ms)
-        {
+        if let Some(next) = self.in_flight.refused(&refused.keys, now_ms) {
             out.send(FRESH, Record::Submission(next));
         }
     }
 
     /// The index has answered: the parked message is decided, then those behind it, in order.
     fn answer(&mut self, found: &Found, now_ms: i64, out: &mut Out) {
-        self.set_key(&found.submission);
-        let Some(mut queue) = self.queues.remove(self.key.queue()) else {
+        let submission = &found.submission;
+        let sender = submission.keys.member;
+        let Some(mut queue) = self.queues.remove(&sender) else {
             return; // answered before: an index may repeat itself
         };
-        let content = content_of(&found.submission);
         let kept = |message: &Arc<Message>| {
-            Some(Original::of(message)).filter(|original| self.memory.is_kept(original, now_ms))
+            let content = content_hash(message.r#type, &message.text, &message.payload);
+            let original = Original::of(message, content);
+            self.memory.is_kept(&original, now_ms).then_some(original)
         };
         match found.original.as_ref().map(|original| original.as_ref().and_then(kept)) {
-            Err(error) => reply(out, &found.submission, Body::Error(error.clone())),
-            Ok(Some(original)) => repeat(out, &found.submission, content, &original),
+            Err(error) => reply(out, submission, Body::Error(error.clone())),
+            Ok(Some(original)) => repeat(out, submission, &original),
             // Whoever has met TIMEOUT meanwhile will send again; only one of the two may go on.
-            Ok(None) if found.submission.ticket.is_answered() => {}
-            Ok(None) => self.forward(Arc::clone(&found.submission), content, now_ms, out),
+            Ok(None) if submission.ticket.is_answered() => {}
+            Ok(None) => self.forward(Arc::clone(submission), now_ms, out),
         }
         while let Some(next) = queue.pop_front() {
-            self.set_key(&next);
             if !next.ticket.is_answered() && self.judge(next, now_ms, out) == Fate::Parked {
-                self.queues.insert(self.key.queue().into(), queue);
+                self.queues.insert(sender, queue);
                 return;
             }
         }
     }
-
-    fn set_key(&mut self, submission: &Submission) {
-        let send = &submission.send;
-        self.key.set(&send.conversation_id, &submission.session.user_id, &send.client_msg_id);
-    }
 }
 
-fn content_of(submission: &Submission) -> u64 {
-    content_hash(submission.send.r#type, &submission.send.text, &submission.send.payload)
-}
-
-fn repeat(out: &mut Out, submission: &Submission, content: u64, original: &Original) {
-    let body = if content == original.content {
+fn repeat(out: &mut Out, submission: &Submission, original: &Original) {
+    let body = if submission.keys.content == original.content {
         Body::Ack(original.ack())
     } else {
         Body::Error(conflict())

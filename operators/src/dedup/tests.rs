@@ -95,8 +95,8 @@ fn a_denied_message_leaves_no_trace_and_a_waiting_repeat_goes_forward() {
 #[test]
 fn behind_a_look_up_the_sender_queues_in_order_and_others_pass() {
     let (mut driver, alice, bob) =
-        (dedup(1, 9), Sender::new("alice", "phone"), Sender::new("bob", "phone"));
-    for (seq, id) in ["a", "b"].iter().enumerate() {
+        (dedup(2, 9), Sender::new("alice", "phone"), Sender::new("bob", "phone"));
+    for (seq, id) in ["a", "b", "c"].iter().enumerate() {
         driver.send("messages", [alice.send("c1", id, "hi")]);
         let first = fresh(&mut driver);
         commit(&mut driver, &first[0], seq as u64 + 1);

@@ -97,7 +97,7 @@ impl Fanout {
 
     fn message(&mut self, committed: &Committed, out: &mut Out) {
         let message = &committed.message;
-        let Some((room, to)) = self.rooms.audience(&message.conversation_id) else { return };
+        let Some((room, to)) = self.rooms.audience(committed.keys.conversation) else { return };
         let stats = FanoutStats {
             conversation_type: room.kind,
             recipients: to.len() as u32,

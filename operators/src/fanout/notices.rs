@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use imflow_proto::Fingerprint;
 use imflow_proto::log::{ConversationCreated, Fact, MembersChanged, fact};
 use imflow_proto::record::{Delivery, Event};
 use imflow_proto::wire::{ConversationChange, ConversationChanged, MemberInfo, Role};
@@ -95,7 +96,8 @@ fn of_members(
 
 /// The online members after the change.
 fn staying(rooms: &mut Rooms, id: &str, change: &MembersChanged) -> Recipients {
-    let present = rooms.audience(id).map_or_else(Recipients::default, |(_, online)| online);
+    let present =
+        rooms.audience(Fingerprint::of(id)).map_or_else(Recipients::default, |(_, online)| online);
     let removed: std::collections::BTreeSet<&str> =
         change.removed.iter().map(String::as_str).collect();
     let added = change

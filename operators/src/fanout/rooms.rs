@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use imflow_proto::record::{Grant, GrantChange, GrantSubject};
 use imflow_proto::wire::{ConversationType, Role};
+use imflow_proto::{Fingerprint, FingerprintMap};
 use rapidhash::RapidHashMap;
 
 /// The users that an event goes to.
@@ -15,7 +16,7 @@ pub(super) type Recipients = Arc<[Arc<str>]>;
 
 #[derive(Default)]
 pub(super) struct Rooms {
-    by_id: RapidHashMap<Arc<str>, u32>,
+    by_id: FingerprintMap<u32>,
     rooms: Vec<Room>,
     users: Users,
 }
@@ -46,9 +47,8 @@ struct User {
 
 impl Rooms {
     /// A room and its online members.
-    #[inline]
-    pub(super) fn audience(&mut self, conversation: &str) -> Option<(&Room, Recipients)> {
-        let room = &mut self.rooms[*self.by_id.get(conversation)? as usize];
+    pub(super) fn audience(&mut self, conversation: Fingerprint) -> Option<(&Room, Recipients)> {
+        let room = &mut self.rooms[*self.by_id.get(&conversation)? as usize];
         let (members, users) = (&room.members, &self.users.rows);
         let make = || {
             members
@@ -62,15 +62,16 @@ impl Rooms {
     }
 
     pub(super) fn is_member(&self, conversation: &str, user: &str) -> bool {
-        let (Some(room), Some(user)) = (self.by_id.get(conversation), self.users.by_id.get(user))
-        else {
+        let room = self.by_id.get(&Fingerprint::of(conversation));
+        let (Some(room), Some(user)) = (room, self.users.by_id.get(user)) else {
             return false;
         };
         self.users.rows[*user as usize].rooms.contains(room)
     }
 
     pub(super) fn members(&self, conversation: &str) -> usize {
-        self.by_id.get(conversation).map_or(0, |room| self.rooms[*room as usize].members.len())
+        let room = self.by_id.get(&Fingerprint::of(conversation));
+        room.map_or(0, |room| self.rooms[*room as usize].members.len())
     }
 
     /// A user's shared id, if online.
@@ -89,18 +90,12 @@ impl Rooms {
     }
 
     pub(super) fn room(&mut self, conversation: &str) -> &mut Room {
-        let number = match self.by_id.get(conversation) {
-            Some(number) => *number,
-            None => self.add(conversation.into()),
-        };
+        let number = self.number(conversation);
         &mut self.rooms[number as usize]
     }
 
     pub(super) fn apply(&mut self, change: &GrantChange) {
-        let number = match self.by_id.get(&change.conversation_id) {
-            Some(number) => *number,
-            None => self.add(Arc::clone(&change.conversation_id)),
-        };
+        let number = self.number(&change.conversation_id);
         match &change.subject {
             GrantSubject::Conversation { kind } => self.rooms[number as usize].kind = *kind,
             GrantSubject::User { user_id, grant } => {
@@ -130,11 +125,11 @@ impl Rooms {
         self.users.release_idle(number);
     }
 
-    fn add(&mut self, conversation: Arc<str>) -> u32 {
-        let number = self.rooms.len() as u32;
-        self.rooms.push(Room::default());
-        self.by_id.insert(conversation, number);
-        number
+    fn number(&mut self, conversation: &str) -> u32 {
+        *self.by_id.entry(Fingerprint::of(conversation)).or_insert_with(|| {
+            self.rooms.push(Room::default());
+            self.rooms.len() as u32 - 1
+        })
     }
 }
 

@@ -1,4 +1,5 @@
 use imflow_kind::testing::{Driver, drive};
+use imflow_proto::Fingerprint;
 use imflow_proto::log::{ConversationCreated, MembersChanged, fact};
 use imflow_proto::record::{Grant, OnlineChange};
 use imflow_proto::wire::{ConversationChange, ConversationType, Role};
@@ -191,7 +192,8 @@ fn lists_equal_a_naive_model_and_idle_users_are_forgotten() {
                 rooms.apply(&change);
             }
             for room in 0..3 {
-                let found = rooms.audience(&format!("c{room}")).map_or_else(Vec::new, |(_, to)| {
+                let audience = rooms.audience(Fingerprint::of(&format!("c{room}")));
+                let found = audience.map_or_else(Vec::new, |(_, to)| {
                     let mut to: Vec<_> = to.iter().map(|user| user.to_string()).collect();
                     to.sort_unstable();
                     to

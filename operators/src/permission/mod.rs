@@ -152,15 +152,14 @@ impl Permission {
     /// Whether a message may be stored.
     #[inline]
     fn check(&self, submission: &Submission, now_ms: i64) -> Result<(), Error> {
-        let session = &*submission.session;
-        let Some(conversation) = self.standing.conversation(&submission.send.conversation_id)
-        else {
-            return Err(rules::unknown(&submission.send.conversation_id));
-        };
+        let (session, keys) = (&*submission.session, &submission.keys);
         if session.scopes.admin {
-            return Ok(());
+            return match self.standing.conversation(keys.conversation) {
+                Some(_) => Ok(()),
+                None => Err(rules::unknown(&submission.send.conversation_id)),
+            };
         }
-        match self.standing.grant(conversation, &session.user_id) {
+        match self.standing.grant_of(keys.member) {
             Some(grant) if grant.banned => Err(Error::of(
                 ErrorCode::Banned,
                 "you are banned from this conversation; ask its owner",
@@ -173,6 +172,9 @@ impl Permission {
                     "the token lacks the scope `send`; connect with one that has it",
                 )),
             },
+            _ if self.standing.conversation(keys.conversation).is_none() => {
+                Err(rules::unknown(&submission.send.conversation_id))
+            }
             _ => Err(Error::of(
                 ErrorCode::NotAMember,
                 "you are no member of this conversation; ask a member with the role ADMIN or OWNER to add you",

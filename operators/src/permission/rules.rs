@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use imflow_proto::Fingerprint;
 use imflow_proto::id;
 use imflow_proto::log::{BanChanged, ConversationCreated, MembersChanged, MuteChanged, fact};
 use imflow_proto::record::{Command, Grant, Wish};
@@ -49,7 +50,7 @@ pub(super) struct Case<'a> {
 
 impl Case<'_> {
     pub(super) fn rule(&self) -> Result<Ruling, Error> {
-        let known = self.standing.conversation(&self.command.conversation_id);
+        let known = self.standing.conversation(Fingerprint::of(&self.command.conversation_id));
         let existing = || known.ok_or_else(|| unknown(&self.command.conversation_id));
         match &self.command.wish {
             Wish::Create { kind, name, members } => match known {

@@ -175,14 +175,15 @@ impl Committer {
 
 fn committed(lsn: Lsn, ordered: Arc<Ordered>) -> Committed {
     match Arc::try_unwrap(ordered) {
-        Ok(Ordered { ticket, session, message }) => {
-            Committed { lsn, ticket: Some(ticket), session: Some(session), message }
+        Ok(Ordered { ticket, session, message, keys }) => {
+            Committed { lsn, ticket: Some(ticket), session: Some(session), message, keys }
         }
         Err(shared) => Committed {
             lsn,
             ticket: Some(shared.ticket.clone()),
             session: Some(Arc::clone(&shared.session)),
             message: Arc::clone(&shared.message),
+            keys: shared.keys,
         },
     }
 }

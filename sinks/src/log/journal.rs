@@ -35,12 +35,7 @@ impl LogJournal {
                         &error.to_string(),
                     )
                 })?;
-                visit(Committed {
-                    lsn: record.lsn,
-                    ticket: None,
-                    session: None,
-                    message: Arc::new(message),
-                });
+                visit(Committed::recovered(record.lsn, message));
             }
             Ok(())
         })

@@ -136,7 +136,7 @@ const _: () = assert!(
 );
 
 /// Sealed segments that a simulated log keeps in memory.
-const SIMULATED_SEGMENTS: usize = 4;
+const SIMULATED_SEGMENTS: usize = 1;
 
 /// The kind `log`, on the disk.
 pub fn kind() -> Kind {

@@ -55,7 +55,7 @@ impl Shared {
         let worker = self.injector.worker_of(&send.conversation_id);
         let bytes = OVERHEAD_BYTES + send.text.len() + send.payload.len();
         let session = session(user_id);
-        let record = |ticket| Record::Submission(Arc::new(Submission { ticket, session, send }));
+        let record = |ticket| Record::Submission(Arc::new(Submission::new(ticket, session, send)));
         self.call(worker, MESSAGES, bytes, record).await
     }
 

@@ -132,7 +132,9 @@ impl Intent {
 
     pub(super) fn into_record(self, ticket: Ticket, session: Arc<Session>) -> Record {
         match self {
-            Self::Send(send) => Record::Submission(Arc::new(Submission { ticket, session, send })),
+            Self::Send(send) => {
+                Record::Submission(Arc::new(Submission::new(ticket, session, send)))
+            }
             Self::Command { conversation_id, wish } => {
                 Record::Command(Arc::new(Command { ticket, session, conversation_id, wish }))
             }

@@ -120,11 +120,13 @@ impl Out {
     }
 
     /// Sends one record on the output port with this index (as in the description).
+    #[inline]
     pub fn send(&mut self, port: usize, record: Record) {
         self.buffers[port].push(record);
     }
 
     /// The buffer of a port, for moving many records at once.
+    #[inline]
     pub fn port(&mut self, port: usize) -> &mut Vec<Record> {
         &mut self.buffers[port]
     }

@@ -78,14 +78,17 @@ pub(crate) fn render<'s>(
         let context = parts.context(id);
         let outputs = match &node.kind.form {
             Form::Collection(build) => {
-                build(&context, scope, by_port(scope, node.inputs.len(), inputs))?
+                let inputs = by_port(scope, node.inputs.len(), inputs);
+                build(&context, scope, inputs)?.into_iter().map(Some).collect()
             }
             Form::Operator(build) => {
                 let operator: SharedOperator = Rc::new(RefCell::new(build(&context)?));
                 rendered.operators.push((node.name.clone(), Rc::clone(&operator)));
+                let is_consumed = |port| plan.edges.iter().any(|e| e.from == (id, port));
+                let consumed: Vec<bool> = (0..node.outputs.len()).map(is_consumed).collect();
                 let shell = Shell {
                     name: &node.name,
-                    outputs: node.outputs.len(),
+                    outputs: &consumed,
                     whole_epochs: late.contains(&id),
                 };
                 shell.operator(scope, inputs, operator, &mut rendered.shells)
@@ -100,7 +103,8 @@ pub(crate) fn render<'s>(
                 late.insert(consumer.to.0);
             }
         }
-        direct.extend(outputs.into_iter().enumerate().map(|(port, stream)| ((id, port), stream)));
+        let streams = outputs.into_iter().enumerate();
+        direct.extend(streams.filter_map(|(port, stream)| Some(((id, port), stream?))));
     }
     for (id, node) in
         plan.nodes.iter().enumerate().filter(|(_, n)| matches!(n.kind.form, Form::Sink(_)))

@@ -22,7 +22,8 @@ use super::{SharedOperator, ShellState};
 /// How an operator is put into the dataflow.
 pub(crate) struct Shell<'a> {
     pub name: &'a str,
-    pub outputs: usize,
+    /// For each output port, whether anybody takes what it sends. Without one it costs nothing.
+    pub outputs: &'a [bool],
     pub whole_epochs: bool,
 }
 
@@ -34,16 +35,21 @@ impl Shell<'_> {
         inputs: Vec<(usize, Stream<'s>)>,
         operator: SharedOperator,
         shells: &mut Vec<Rc<ShellState>>,
-    ) -> Vec<Stream<'s>> {
+    ) -> Vec<Option<Stream<'s>>> {
         let state = new_state(shells);
         let mut builder = OperatorBuilder::new(self.name.to_owned(), scope);
         let mut handles: Vec<_> =
             inputs.into_iter().map(|(port, s)| (port, builder.new_input(s, Pipeline))).collect();
-        let (outputs, streams): (Vec<_>, Vec<_>) =
-            (0..self.outputs).map(|_| builder.new_output::<Batches>()).unzip();
+        let mut streams = Vec::new();
+        let mut outputs = Vec::new();
+        for consumed in self.outputs {
+            let (output, stream) = consumed.then(|| builder.new_output::<Batches>()).unzip();
+            outputs.push(output);
+            streams.push(stream);
+        }
         let whole_epochs = self.whole_epochs;
         builder.build(move |capabilities| {
-            let mut sender = Sender { outputs, capabilities, out: Out::new(self.outputs), held: 0 };
+            let mut sender = Sender::new(outputs, capabilities);
             let mut epochs: BTreeMap<u64, Vec<(usize, Vec<Record>)>> = BTreeMap::new();
             move |frontiers| {
                 let mut operator = operator.borrow_mut();
@@ -126,32 +132,44 @@ fn least(frontiers: &[MutableAntichain<u64>]) -> u64 {
 
 /// The output side of a shell.
 struct Sender {
-    outputs: Vec<Output<u64, Batches>>,
-    capabilities: Vec<Capability<u64>>,
+    /// By port; `None` where nobody takes what is sent.
+    outputs: Vec<Option<(Output<u64, Batches>, Capability<u64>)>>,
     out: Out,
     /// The time of the capabilities.
     held: u64,
 }
 
 impl Sender {
+    fn new(outputs: Vec<Option<Output<u64, Batches>>>, capabilities: Vec<Capability<u64>>) -> Self {
+        let out = Out::new(outputs.len());
+        let mut capabilities = capabilities.into_iter();
+        let outputs = outputs
+            .into_iter()
+            .map(|output| output.and_then(|output| Some((output, capabilities.next()?))))
+            .collect();
+        Self { outputs, out, held: 0 }
+    }
+
     /// Sends what the operator has put out, at `time`.
     fn flush(&mut self, time: u64) {
         for port in 0..self.out.ports() {
             let buffer = self.out.port(port);
-            if buffer.is_empty() {
-                continue;
+            if let Some((output, capability)) = &mut self.outputs[port]
+                && !buffer.is_empty()
+            {
+                let capability = capability.delayed(&time);
+                output.activate().give(&capability, buffer);
             }
-            let capability = self.capabilities[port].delayed(&time);
-            self.outputs[port].activate().give(&capability, buffer);
             buffer.clear();
         }
     }
 
     fn advance(&mut self, frontier: u64) {
         if frontier == u64::MAX {
-            self.capabilities.clear();
+            self.outputs.iter_mut().for_each(|output| *output = None);
         } else if frontier > self.held {
-            self.capabilities.iter_mut().for_each(|capability| capability.downgrade(&frontier));
+            let consumed = self.outputs.iter_mut().flatten();
+            consumed.for_each(|(_, capability)| capability.downgrade(&frontier));
             self.held = frontier;
         }
     }

@@ -211,13 +211,20 @@ impl<'a> Instance<'a> {
 
     /// Folds durable messages into recoverable state before anybody hears of them.
     fn apply(&mut self, batch: &Batch) {
-        for record in &batch.records {
-            let Record::Committed(committed) = record else { continue };
-            for (_, operator) in &self.recoverable {
-                operator.borrow_mut().apply(committed);
-            }
-            self.lsn = self.lsn.max(committed.lsn);
-            self.since_snapshot += 1;
+        let committed = || {
+            batch.records.iter().filter_map(|record| match record {
+                Record::Committed(committed) => Some(committed),
+                _ => None,
+            })
+        };
+        // Operator by operator, so that the state of one at a time is at hand.
+        for (_, operator) in &self.recoverable {
+            let mut operator = operator.borrow_mut();
+            committed().for_each(|committed| operator.apply(committed));
+        }
+        if let Some(last) = committed().next_back() {
+            self.lsn = self.lsn.max(last.lsn);
+            self.since_snapshot += committed().count();
         }
     }
 

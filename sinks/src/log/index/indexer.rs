@@ -45,7 +45,7 @@ impl Indexer {
             let open = ram.open();
             for record in &group.records {
                 if let Indexed::Message(committed, place) = record {
-                    open.insert(&committed.message, *place);
+                    open.insert(&committed.message, &committed.keys, *place);
                 }
             }
             open.last_lsn = group.last_lsn;

@@ -10,7 +10,6 @@
 
 mod directory;
 mod fjall;
-mod ids;
 mod indexer;
 mod ingester;
 mod ram;
@@ -23,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imflow_kind::{Store, StoreError, View};
+use imflow_proto::id::index_key;
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
 use imflow_proto::wire;
 use parking_lot::RwLock;
@@ -109,7 +109,7 @@ impl Index {
         sender_id: &str,
         client_msg_id: &str,
     ) -> Result<Option<wire::Message>, LogError> {
-        let id = ids::hash(conversation_id, sender_id, client_msg_id);
+        let id = index_key(conversation_id, sender_id, client_msg_id);
         let in_ram = self.ram.read().by_id(id);
         let place = match in_ram {
             Some(place) => Some(place),

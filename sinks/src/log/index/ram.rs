@@ -9,10 +9,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use imflow_proto::wire;
+use imflow_proto::{Fingerprint, FingerprintMap, Keys, wire};
 use rapidhash::RapidHashMap;
 
-use super::ids;
 use crate::log::frame::u32_at;
 use crate::log::segments::Place;
 
@@ -34,8 +33,15 @@ pub(crate) struct RamSegment {
     pub number: u32,
     /// The last record of it, message or fact.
     pub last_lsn: u64,
-    conversations: RapidHashMap<Box<str>, Vec<Entry>>,
+    timelines: FingerprintMap<Timeline>,
     ids: RapidHashMap<u128, (u32, u32)>,
+}
+
+/// The messages of one conversation.
+struct Timeline {
+    conversation_id: Box<str>,
+    /// By seq.
+    entries: Vec<Entry>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,17 +62,11 @@ impl Ram {
 
     /// Seals the open segment and opens the next.
     pub(crate) fn seal(&mut self, next: u32) -> Arc<RamSegment> {
-        // The next segment will likely be as full as this one.
-        let ids = RapidHashMap::with_capacity_and_hasher(
-            self.open.ids.len(),
-            rapidhash::fast::RandomState::default(),
-        );
-        let next = RamSegment {
-            number: next,
-            last_lsn: self.open.last_lsn,
-            conversations: RapidHashMap::default(),
-            ids,
-        };
+        let last_lsn = self.open.last_lsn;
+        let mut next = RamSegment { number: next, last_lsn, ..RamSegment::default() };
+        // It will likely be as full as this one.
+        next.ids.reserve(self.open.ids.len());
+        next.timelines.reserve(self.open.timelines.len());
         let sealed = Arc::new(std::mem::replace(&mut self.open, next));
         self.sealed.push_back(Arc::clone(&sealed));
         sealed
@@ -88,8 +88,9 @@ impl Ram {
     }
 
     pub(crate) fn last_seq(&self, conversation_id: &str) -> Option<u64> {
+        let conversation = Fingerprint::of(conversation_id);
         self.newest_first()
-            .find_map(|segment| Some(segment.conversations.get(conversation_id)?.last()?.seq))
+            .find_map(|segment| Some(segment.timelines.get(&conversation)?.entries.last()?.seq))
     }
 
     /// The oldest seq of a conversation that is here, and the places after `after_seq`.
@@ -99,9 +100,12 @@ impl Ram {
         after_seq: u64,
         limit: usize,
     ) -> (Option<u64>, Vec<Place>) {
+        let conversation = Fingerprint::of(conversation_id);
         let (mut oldest, mut places) = (None, Vec::new());
         for segment in self.sealed.iter().map(|sealed| &**sealed).chain([&self.open]) {
-            let Some(entries) = segment.conversations.get(conversation_id) else { continue };
+            let Some(Timeline { entries, .. }) = segment.timelines.get(&conversation) else {
+                continue;
+            };
             oldest = oldest.or_else(|| entries.first().map(|entry| entry.seq));
             let from = entries.partition_point(|entry| entry.seq <= after_seq);
             let wanted = entries[from..].iter().take(limit - places.len());
@@ -125,36 +129,32 @@ impl RamSegment {
         Self { number, ..Self::default() }
     }
 
-    pub(crate) fn insert(&mut self, message: &wire::Message, place: Place) {
-        let id = ids::hash(&message.conversation_id, &message.sender_id, &message.client_msg_id);
-        self.ids.insert(id, (place.offset, place.len));
+    pub(crate) fn insert(&mut self, message: &wire::Message, keys: &Keys, place: Place) {
+        self.ids.insert(keys.index, (place.offset, place.len));
         let entry = Entry { seq: message.seq, offset: place.offset, len: place.len };
-        match self.conversations.get_mut(message.conversation_id.as_str()) {
-            Some(entries) => {
-                if let Some(last) = entries.last().filter(|last| last.seq >= entry.seq) {
-                    tracing::error!(
-                        "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",
-                        message.conversation_id,
-                        entry.seq,
-                        last.seq,
-                        self.number,
-                    );
-                    return;
-                }
-                entries.push(entry);
-            }
-            None => drop(
-                self.conversations.insert(message.conversation_id.as_str().into(), vec![entry]),
+        let timeline = self.timelines.entry(keys.conversation).or_insert_with(|| Timeline {
+            conversation_id: message.conversation_id.as_str().into(),
+            entries: Vec::new(),
+        });
+        match timeline.entries.last() {
+            Some(last) if last.seq >= entry.seq => tracing::error!(
+                "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",
+                message.conversation_id,
+                entry.seq,
+                last.seq,
+                self.number,
             ),
+            _ => timeline.entries.push(entry),
         }
     }
 
     /// The rows of the table of messages, sorted.
     pub(crate) fn message_rows(&self) -> impl Iterator<Item = Row> {
-        let mut names: Vec<&str> = self.conversations.keys().map(|name| &**name).collect();
-        names.sort_unstable();
-        names.into_iter().flat_map(move |name| {
-            let runs = self.conversations[name]
+        let mut timelines: Vec<&Timeline> = self.timelines.values().collect();
+        timelines.sort_unstable_by(|a, b| a.conversation_id.cmp(&b.conversation_id));
+        timelines.into_iter().flat_map(move |timeline| {
+            let runs = timeline
+                .entries
                 .chunk_by(|a, b| a.seq + 1 == b.seq)
                 .flat_map(|run| run.chunks(RUN));
             runs.map(move |run| {
@@ -164,7 +164,7 @@ impl RamSegment {
                     value.extend_from_slice(&entry.offset.to_le_bytes());
                     value.extend_from_slice(&entry.len.to_le_bytes());
                 }
-                (run_key(name, run[0].seq), value)
+                (run_key(&timeline.conversation_id, run[0].seq), value)
             })
         })
     }

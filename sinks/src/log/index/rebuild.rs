@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Buf as _;
 use imflow_proto::log::Fact;
 use imflow_proto::record::Lsn;
-use imflow_proto::wire;
+use imflow_proto::{Keys, wire};
 use prost::Message as _;
 
 use super::directory::Directory;
@@ -68,7 +68,10 @@ fn apply(
         segments.damaged(place.segment, u64::from(place.offset), &error.to_string())
     };
     match record.kind {
-        MESSAGE => open.insert(&wire::Message::decode(&mut payload).map_err(unreadable)?, place),
+        MESSAGE => {
+            let message = wire::Message::decode(&mut payload).map_err(unreadable)?;
+            open.insert(&message, &Keys::of_message(&message), place);
+        }
         FACT => directory.apply(record.lsn, &Fact::decode(&mut payload).map_err(unreadable)?)?,
         other => {
             let found =

@@ -109,7 +109,8 @@ fn a_page_is_closed_at_its_size_and_says_that_more_follow() {
         let offset = 64 + bytes.len() as u32;
         let len =
             crate::log::frame::append(&mut bytes, seq, crate::log::frame::MESSAGE, &message) as u32;
-        open.insert(&message, crate::log::segments::Place { segment: 1, offset, len });
+        let place = crate::log::segments::Place { segment: 1, offset, len };
+        open.insert(&message, &Keys::of_message(&message), place);
     }
     parts.tail.file.write_at(&bytes, 64).expect("inside");
     let index = Index::new(parts.segments, parts.progress, storage.tables, open);

@@ -15,7 +15,7 @@ use imflow_proto::log::{ConversationCreated, Fact};
 use imflow_proto::record::{Change, Ordered, Scopes, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{Done, MemberInfo, Message, Role};
-use imflow_proto::{Record, Ticket};
+use imflow_proto::{Keys, Record, Ticket};
 
 use super::LogError;
 use super::committer::Committer;
@@ -124,10 +124,12 @@ impl Rig {
             device_id: "phone".into(),
             scopes: Scopes::default(),
         };
+        let keys = Keys::of_message(&message);
         Record::Ordered(Arc::new(Ordered {
             ticket: self.ticket(message.seq),
             session: Arc::new(session),
             message: Arc::new(message),
+            keys,
         }))
     }
 

@@ -132,11 +132,7 @@ fn lookup(answers: &Arc<Answers>, seq: u64) -> Record {
         client_msg_id: format!("alice-phone-{seq}-1"),
         ..Default::default()
     };
-    Record::Lookup(Arc::new(Submission {
-        ticket: answers.ticket(seq),
-        session: Arc::new(session),
-        send,
-    }))
+    Record::Lookup(Arc::new(Submission::new(answers.ticket(seq), Arc::new(session), send)))
 }
 
 #[test]
