@@ -3,13 +3,14 @@
 mod assembly;
 mod client;
 mod commands;
+mod terminal;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use commands::{chat, check, graph, list, plan, run, token};
+use commands::{chat, check, explain, fmt, graph, list, plan, run, schema, token};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,9 +33,11 @@ Examples:
   imflow                                     serve ./dataflow.toml
   imflow chat --as alice                     talk, in another terminal
   imflow check --config my.toml              find every mistake in a file
+  imflow graph                               see the topology
+  imflow explain filter                      all that there is to know of a kind
   imflow --set listeners.main.address=127.0.0.1:9000
 
-Exit codes: 0 fine, 1 failed, 78 the configuration has mistakes.";
+Exit codes: 0 fine, 1 failed, 2 the command line is wrong, 78 the configuration has mistakes.";
 
 /// Which topology, with which changes.
 #[derive(Args, Clone)]
@@ -58,10 +61,11 @@ enum Command {
     Token(token::TokenArgs),
     /// Talk in a conversation from this terminal
     Chat(chat::ChatArgs),
-    /// List the kinds of sources, operators and sinks that this build holds
+    Graph(graph::GraphArgs),
     List(list::ListArgs),
-    /// Draw the topology as a Mermaid flowchart
-    Graph,
+    Explain(explain::ExplainArgs),
+    Fmt(fmt::FmtArgs),
+    Schema(schema::SchemaArgs),
 }
 
 fn token(args: &token::TokenArgs, file: &FileArgs) -> Result<(), Failure> {
@@ -86,6 +90,8 @@ fn chat(args: chat::ChatArgs, file: &FileArgs) -> Result<(), Failure> {
 enum Failure {
     /// The configuration has mistakes: 78, as sysexits.h has it.
     Config(String),
+    /// The command line names what is not there: 2, as for its other mistakes.
+    Usage(String),
     Other(String),
 }
 
@@ -100,13 +106,20 @@ fn main() -> ExitCode {
         Command::Token(args) => token(&args, file).map(done),
         Command::Chat(args) => chat(args, file).map(done),
         Command::List(args) => list::list(&args).map(done),
-        Command::Graph => graph::graph(file).map(done),
+        Command::Graph(args) => graph::graph(&args, file).map(done),
+        Command::Fmt(args) => fmt::fmt(&args, file).map(done),
+        Command::Explain(args) => explain::explain(&args).map(done),
+        Command::Schema(args) => schema::schema(&args).map(done),
     };
     match result {
         Ok(code) => code,
         Err(Failure::Config(report)) => {
             eprintln!("{report}");
             ExitCode::from(78)
+        }
+        Err(Failure::Usage(report)) => {
+            eprintln!("imflow: {report}");
+            ExitCode::from(2)
         }
         Err(Failure::Other(report)) => {
             eprintln!("imflow: {report}");

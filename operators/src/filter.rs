@@ -36,6 +36,10 @@ pub const DESCRIPTION: Description = Description {
         "what lets a record pass, e.g. `recipients > 100`",
     )],
     provides: &[],
+    example: "[operators.large]                     # what is dropped goes nowhere: wire `large.dropped` to see it\n\
+              kind = \"filter\"\n\
+              inputs = [\"store.committed\"]\n\
+              where = \"size(text) > 1000 && senderId != 'bot'\"\n",
     ..Description::EMPTY
 };
 

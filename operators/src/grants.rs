@@ -44,6 +44,9 @@ pub const DESCRIPTION: Description = Description {
         bound: "the facts",
         policy: "one row for each member, mute and ban",
     }],
+    example: "[operators.grants]\n\
+              kind = \"grants\"\n\
+              inputs = [\"store.facts\"]\n",
     ..Description::EMPTY
 };
 

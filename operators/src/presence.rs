@@ -56,6 +56,10 @@ pub const DESCRIPTION: Description = Description {
             policy: "bounded by the gateway's connections",
         },
     ],
+    example: "[operators.online]\n\
+              kind = \"presence\"\n\
+              inputs = { online = [\"routes\"], subscriptions = [\"clients.subscriptions\"] }\n\
+              debounce = \"5s\"\n",
     ..Description::EMPTY
 };
 

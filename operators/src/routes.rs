@@ -36,6 +36,9 @@ pub const DESCRIPTION: Description = Description {
         bound: "the live sessions",
         policy: "bounded by the gateway's connections",
     }],
+    example: "[operators.routes]\n\
+              kind = \"routes\"\n\
+              inputs = [\"clients.sessions\"]\n",
     ..Description::EMPTY
 };
 

@@ -35,6 +35,9 @@ pub const DESCRIPTION: Description = Description {
     )],
     options: &[],
     provides: &[],
+    example: "[operators.ordered]\n\
+              kind = \"sequence\"\n\
+              inputs = [\"allowed\"]\n",
     ..Description::EMPTY
 };
 

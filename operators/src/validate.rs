@@ -44,6 +44,9 @@ pub const DESCRIPTION: Description = Description {
         ),
     ],
     provides: &[],
+    example: "[operators.valid]\n\
+              kind = \"validate\"\n\
+              inputs = [\"clients.messages\", \"facts.messages\"]\n",
     ..Description::EMPTY
 };
 

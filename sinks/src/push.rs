@@ -44,6 +44,10 @@ pub static DESCRIPTION: Description = Description {
         "the source whose connections are pushed to",
     )],
     provides: &[],
+    example: "[sinks.push]\n\
+              kind = \"push\"\n\
+              to = \"clients\"\n\
+              inputs = [\"store.committed\", \"fanout\", \"valid.rejected\", \"allowed.denied\", \"online\", \"reader\"]\n",
     ..Description::EMPTY
 };
 

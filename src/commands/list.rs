@@ -1,81 +1,49 @@
-//! `imflow list`: the kinds of this build, from their own descriptions.
+//! `imflow list`: the kinds of this build, a line each.
+
+use std::fmt::Write as _;
 
 use clap::Args;
-use imflow_kind::{Description, Family, Opt, Port};
+use imflow_kind::Family;
+use serde_json::json;
 
-use crate::{Failure, assembly};
+use super::explain::{FAMILIES, family_title};
+use crate::{Failure, assembly, terminal};
 
-/// What to list.
+/// List the kinds of sources, operators and sinks that this build holds
+///
+///   imflow list
+///   imflow list --json | jq -r '.[] | select(.family == "sink").name'
+///   imflow explain filter                      all that there is to know of one of them
 #[derive(Args)]
+#[command(verbatim_doc_comment)]
 pub struct ListArgs {
-    /// Show the ports, options and limits of this kind only
-    kind: Option<String>,
+    /// As a JSON array of objects with name, family and summary
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn list(args: &ListArgs) -> Result<(), Failure> {
     let registry = assembly::registry();
-    if let Some(name) = &args.kind {
-        let found: Vec<_> =
-            registry.kinds().iter().map(|k| k.description).filter(|d| d.name == name).collect();
-        if found.is_empty() {
-            return Err(Failure::Other(format!(
-                "no kind is named `{name}`; `imflow list` shows all kinds"
-            )));
+    let kinds = |family: Family| {
+        let kinds = registry.kinds().iter().map(|kind| kind.description);
+        kinds.filter(move |kind| kind.family == family)
+    };
+    if args.json {
+        let all = FAMILIES.into_iter().flat_map(kinds).map(|kind| {
+            json!({ "name": kind.name, "family": kind.family.word(), "summary": kind.summary })
+        });
+        return terminal::print(&format!("{:#}\n", serde_json::Value::from_iter(all)));
+    }
+    let longest =
+        FAMILIES.into_iter().flat_map(kinds).map(|kind| kind.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for family in FAMILIES {
+        let _ = writeln!(text, "{}", family_title(family));
+        for kind in kinds(family) {
+            let _ = writeln!(text, "  {:<longest$}  {}", kind.name, kind.summary);
         }
-        found.into_iter().for_each(describe);
-        return Ok(());
+        text.push('\n');
     }
-    for (title, family) in
-        [("Sources", Family::Source), ("Operators", Family::Operator), ("Sinks", Family::Sink)]
-    {
-        println!("{title}");
-        for kind in registry.kinds().iter().filter(|k| k.description.family == family) {
-            println!("  {:<12} {}", kind.description.name, kind.description.summary);
-        }
-    }
-    println!("\n`imflow list KIND` shows ports, options and limits.");
-    Ok(())
-}
-
-fn describe(kind: &Description) {
-    println!("{}: {}\n\n{}", kind.name, kind.summary, kind.doc.trim());
-    ports("Inputs", kind.inputs);
-    ports("Outputs", kind.outputs);
-    if !kind.options.is_empty() {
-        println!("\nOptions");
-        kind.options.iter().for_each(option);
-    }
-    if !kind.limits.is_empty() {
-        println!("\nLimits");
-        for limit in kind.limits {
-            println!("  {}: {}; then {}", limit.what, limit.bound, limit.policy);
-        }
-    }
-}
-
-fn ports(title: &str, ports: &[Port]) {
-    if ports.is_empty() {
-        return;
-    }
-    println!("\n{title} (the first is the main one)");
-    for port in ports {
-        let types: Vec<_> = port.types.iter().map(|t| format!("{t:?}")).collect();
-        let types = if types.is_empty() { "any".to_owned() } else { types.join(" | ") };
-        let marks = match (port.feedback, port.required) {
-            (true, _) => " [feedback]",
-            (false, false) => " [optional]",
-            (false, true) => "",
-        };
-        println!("  {} ({types}){marks}: {}", port.name, port.doc);
-    }
-}
-
-fn option(option: &Opt) {
-    let default = option.default.map_or("required".to_owned(), |d| format!("default {d:?}"));
-    println!(
-        "  {} ({}; {default}): {}",
-        option.name,
-        imflow_topology::expected(option.kind),
-        option.doc
-    );
+    text += "`imflow explain KIND` tells the rest.\n";
+    terminal::print(&text)
 }

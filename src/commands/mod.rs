@@ -2,8 +2,11 @@
 
 pub mod chat;
 pub mod check;
+pub mod explain;
+pub mod fmt;
 pub mod graph;
 pub mod list;
 pub mod plan;
 pub mod run;
+pub mod schema;
 pub mod token;

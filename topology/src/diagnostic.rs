@@ -179,10 +179,7 @@ impl Diagnostic {
 }
 
 /// "did you mean": the nearest known word, if it is near enough.
-pub(crate) fn did_you_mean<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let near = |candidate: &str| {
         let limit = (word.chars().count().max(candidate.chars().count()) / 3).max(1);
         let distance = strsim::damerau_levenshtein(word, candidate);

@@ -11,6 +11,7 @@
 mod check;
 mod diagnostic;
 pub mod diff;
+mod format;
 mod graph;
 pub mod outline;
 mod parse;
@@ -19,16 +20,19 @@ mod registry;
 mod render;
 mod resolve;
 mod run;
+mod schema;
 mod values;
 
 pub use check::Checked;
-pub use diagnostic::{Diagnostics, Sources};
-pub use graph::mermaid;
+pub use diagnostic::{Diagnostics, Sources, did_you_mean};
+pub use format::format;
+pub use graph::Picture;
 pub use plan::{Edge, EdgeKind, Plan, Stage};
 pub use registry::Registry;
 pub use resolve::{Listener, Node, NodeId, Output, Service as ServiceTable};
 pub use run::{Running, start};
-pub use values::expected;
+pub use schema::{option_schema, schema};
+pub use values::{expected, role_phrase};
 
 /// Compiles a topology: `path` is for messages, `overrides` are `--set` arguments.
 ///

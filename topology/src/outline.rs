@@ -9,7 +9,7 @@ use imflow_kind::{Family, OptType, RoleName, State, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::resolve::{Node, NodeId, family_word};
+use crate::resolve::{Node, NodeId};
 use crate::values;
 
 /// A topology in short.
@@ -127,7 +127,7 @@ fn node_outline(plan: &Plan, id: NodeId, node: &Node) -> NodeOutline {
     NodeOutline {
         name: node.name.clone(),
         was: node.was.clone(),
-        family: family_word(description.family).to_owned(),
+        family: description.family.word().to_owned(),
         kind: description.name.to_owned(),
         stage: plan.stages[id].name().to_owned(),
         state: StateOutline {

@@ -16,6 +16,19 @@ pub struct Item {
     pub template: Option<String>,
 }
 
+impl Item {
+    /// The number or boolean that a text with a variable in it has become: variables hold texts, and the file
+    /// has no other way to give a number from outside.
+    pub(crate) fn plain_from_variable(&self) -> Option<Tree> {
+        let (Some(_), Tree::Text(text)) = (&self.template, &self.value) else { return None };
+        let integer = text.parse().map(Tree::Integer).ok();
+        let boolean = || text.parse().map(Tree::Bool).ok();
+        let number =
+            || text.parse().ok().filter(|number: &f64| number.is_finite()).map(Tree::Number);
+        integer.or_else(boolean).or_else(number)
+    }
+}
+
 /// A key and where it stands.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -67,7 +80,8 @@ pub(crate) fn parse(overrides: &[String], diagnostics: &mut Diagnostics) -> Docu
     document
 }
 
-fn parse_table(source: usize, text: &str, diagnostics: &mut Diagnostics) -> Document {
+/// The syntax alone: neither variables nor overrides.
+pub(crate) fn parse_table(source: usize, text: &str, diagnostics: &mut Diagnostics) -> Document {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let range = error.span().unwrap_or(0..0);
@@ -263,6 +277,19 @@ mod tests {
         let places: Vec<_> =
             diagnostics.list().iter().map(|d| diagnostics.sources.place(&d.span)).collect();
         assert!(places.contains(&"dataflow.toml:1:5".to_owned()), "{places:?}");
+    }
+
+    #[test]
+    fn a_number_can_come_from_a_variable_and_only_from_there() {
+        let plain = |text: &str, template: Option<&str>| {
+            let value = Tree::Text(text.to_owned());
+            let item = Item { span: Span::default(), value, template: template.map(str::to_owned) };
+            item.plain_from_variable().map(|tree| tree.type_name())
+        };
+        assert_eq!(plain("64", Some("${N}")), Some("an integer"));
+        assert_eq!(plain("true", Some("${N}")), Some("a boolean"));
+        assert_eq!(plain("0.5", Some("${N}")), Some("a number"));
+        assert_eq!((plain("64", None), plain("NaN", Some("${N}"))), (None, None));
     }
 
     #[test]

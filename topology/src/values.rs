@@ -18,7 +18,11 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
         other => other.type_name().to_owned(),
     };
     let wrong = |expected: &str| format!("expected {expected}, found {found}");
-    match (kind, &item.value) {
+    let from_variable = match kind {
+        OptType::Bool | OptType::Integer(..) | OptType::Number(..) => item.plain_from_variable(),
+        _ => None,
+    };
+    match (kind, from_variable.as_ref().unwrap_or(&item.value)) {
         (
             OptType::Text
             | OptType::Listener
@@ -153,7 +157,7 @@ pub fn expected(kind: OptType) -> String {
 }
 
 /// A role in words.
-pub(crate) fn role_phrase(role: RoleName) -> &'static str {
+pub fn role_phrase(role: RoleName) -> &'static str {
     match role {
         RoleName::Outboxes => "a gateway with connections",
         RoleName::Store => "a store of messages",

@@ -102,6 +102,10 @@ pub const DESCRIPTION: Description = Description {
             policy: "BUSY",
         },
     ],
+    example: "[operators.fresh]\n\
+              kind = \"dedup\"\n\
+              inputs = { messages = [\"valid\"], outcomes = [\"allowed.denied\", \"store.committed\"], answers = [\"store.found\"] }\n\
+              retain = \"30d\"\n",
     ..Description::EMPTY
 };
 

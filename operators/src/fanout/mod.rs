@@ -48,6 +48,9 @@ pub const DESCRIPTION: Description = Description {
         bound: "grants, users online",
         policy: "one shared list a conversation",
     }],
+    example: "[operators.fanout]\n\
+              kind = \"fanout\"\n\
+              inputs = { messages = [\"store.committed\"], facts = [\"store.facts\"], grants = [\"grants\"], online = [\"routes\"] }\n",
     ..Description::EMPTY
 };
 

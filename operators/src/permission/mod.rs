@@ -92,6 +92,9 @@ pub const DESCRIPTION: Description = Description {
             policy: "BUSY",
         },
     ],
+    example: "[operators.allowed]\n\
+              kind = \"permission\"\n\
+              inputs = { messages = [\"fresh\"], commands = [\"clients.commands\", \"facts.commands\"], grants = [\"grants\"] }\n",
     ..Description::EMPTY
 };
 

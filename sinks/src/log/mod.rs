@@ -126,6 +126,10 @@ pub static DESCRIPTION: Description = Description {
             policy: "closed, and opened again when read",
         },
     ],
+    example: "[sinks.store]\n\
+              kind = \"log\"\n\
+              inputs = { records = [\"ordered\", \"allowed.facts\"], lookups = [\"fresh.lookups\"] }\n\
+              segment = \"256MiB\"\n",
     ..Description::EMPTY
 };
 

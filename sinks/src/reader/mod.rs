@@ -45,6 +45,10 @@ pub static DESCRIPTION: Description = Description {
         Limit { what: "queries running", bound: "2", policy: "the next waits" },
         Limit { what: "a page", bound: "512 KiB", policy: "closed, with `more` set" },
     ],
+    example: "[sinks.reader]\n\
+              kind = \"reader\"\n\
+              of = \"store\"\n\
+              inputs = [\"clients.queries\"]\n",
     ..Description::EMPTY
 };
 

@@ -18,7 +18,6 @@ mod seed;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod topology;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use std::time::Duration;
 use axum::Router;
 use imflow_kind::{
     Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port,
-    RoleName, Source, StartError, State, Store, Topology,
+    RoleName, Source, StartError, State, Store,
 };
 use imflow_proto::RecordType;
 use tokio::sync::Semaphore;
@@ -40,7 +39,7 @@ const READERS: usize = 8;
 const DESCRIPTION: Description = Description {
     name: "control",
     family: Family::Source,
-    summary: "The control API: conversations, members, roles, mutes, bans, and messages of bots over HTTP",
+    summary: "serves the control API: conversations, members, roles, mutes, bans, and messages of bots over HTTP",
     doc: "Serves `/v1/...` on a listener, for bearers of a key from `imflow token --admin`; the OpenAPI document is at \
           `/v1/openapi.json`.\n\nThe answer to a change means that it is on disk and in force: a member who was added \
           can send from then on.",
@@ -76,6 +75,10 @@ const DESCRIPTION: Description = Description {
             policy: "more wait their turn, up to the timeout",
         },
     ],
+    example: "[sources.facts]\n\
+              kind = \"control\"\n\
+              store = \"store\"\n\
+              conversations = { lobby = [\"alice\", \"bob\"] }\n",
     ..Description::EMPTY
 };
 
@@ -94,7 +97,6 @@ struct Shared {
     readers: Semaphore,
     secrets: Secrets,
     timeout: Duration,
-    topology: Option<Topology>,
 }
 
 impl Source for Control {
@@ -115,7 +117,6 @@ impl Source for Control {
             readers: Semaphore::new(READERS),
             secrets,
             timeout,
-            topology: context.roles.find(Topology::NAME),
         });
         listener.mount(routes(&shared));
         // Whoever waits for the service to be ready finds the conversations of the file.
@@ -131,7 +132,7 @@ impl Source for Control {
 
 fn routes(shared: &Arc<Shared>) -> Router {
     Router::new()
-        .nest("/v1", facts::routes().merge(messages::routes()).merge(topology::routes()))
+        .nest("/v1", facts::routes().merge(messages::routes()))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(shared), key::authenticate))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))
         .layer(axum::extract::DefaultBodyLimit::max(request::MAX_BODY_BYTES))

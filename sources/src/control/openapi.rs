@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{facts, messages, topology};
+use super::{facts, messages};
 
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
@@ -29,7 +29,6 @@ pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
         facts::conversations_of_user,
         messages::send_message,
         messages::list_messages,
-        topology::get_topology,
     )
 )]
 struct Document;

@@ -23,7 +23,6 @@ pub(super) fn shared(injector: Arc<FakeInjector>) -> Arc<Shared> {
         readers: Semaphore::new(READERS),
         secrets: Secrets::open(data.path()).expect("writable"),
         timeout: Duration::from_secs(1),
-        topology: None,
     })
 }
 

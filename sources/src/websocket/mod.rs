@@ -53,7 +53,7 @@ const LAST_GOODBYES: Duration = Duration::from_secs(2);
 const DESCRIPTION: Description = Description {
     name: "websocket",
     family: Family::Source,
-    summary: "The gateway: devices connect here, send commands and get pushes",
+    summary: "is the gateway: devices connect here, send commands and get pushes",
     doc: "Takes WebSocket connections at `path` of a listener, with the subprotocol `imflow.v1.json` or \
           `imflow.v1.proto` and a token in `Authorization: Bearer` (or the subprotocol `bearer.TOKEN`).\n\n\
           Each command of a client leaves on a port and meets exactly one reply. A `push` sink with \
@@ -106,6 +106,9 @@ const DESCRIPTION: Description = Description {
             policy: "the connection is closed with 4513 or 4500",
         },
     ],
+    example: "[sources.clients]\n\
+              kind = \"websocket\"\n\
+              path = \"/ws\"\n",
     ..Description::EMPTY
 };
 

@@ -17,6 +17,17 @@ pub enum Family {
     Sink,
 }
 
+impl Family {
+    /// As in messages; with an `s` it is the table of the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Operator => "operator",
+            Self::Sink => "sink",
+        }
+    }
+}
+
 /// What the records of a node are partitioned by, hence the stage that it runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {

@@ -1,8 +1,10 @@
 //! Durations and sizes as people write them: `"250ms"`, `"3s"`, `"64KiB"`.
 
-const DURATIONS: [(&str, u64); 5] =
+/// Units of durations, in milliseconds.
+pub const DURATIONS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-const SIZES: [(&str, u64); 7] = [
+/// Units of sizes, in bytes.
+pub const SIZES: [(&str, u64); 7] = [
     ("B", 1),
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),

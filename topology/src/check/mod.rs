@@ -8,7 +8,7 @@ use imflow_kind::{Family, OptType, Shape};
 use imflow_proto::RecordType;
 
 use crate::diagnostic::{Diagnostics, did_you_mean, quoted};
-use crate::resolve::{Listener, Node, NodeId, Resolved, Service, family_word};
+use crate::resolve::{Listener, Node, NodeId, Resolved, Service};
 use crate::values::role_phrase;
 
 /// A graph whose every wire carries what its ends expect.
@@ -71,7 +71,7 @@ fn check_required(node: &Node, nodes: &[Node], diagnostics: &mut Diagnostics) {
             format!("what carries that type: {}", quoted(producers.iter().map(String::as_str)));
         let message = format!(
             "{} `{}` has no input for its port `{}` ({})",
-            family_word(node.kind.description.family),
+            node.kind.description.family.word(),
             node.name,
             port.name,
             type_names(port.types)
@@ -191,5 +191,5 @@ fn report_cycle(
     let node = &nodes[stack[stack.len() - 1].0];
     diagnostics
         .error("E015", &node.span, format!("a cycle: {}", path.join(" -> ")), "part of the cycle")
-        .help("only an input port that is declared as feedback may be fed from downstream; `imflow list` marks them");
+        .help("only an input port that is declared as feedback may be fed from downstream; `imflow explain KIND` marks them");
 }

@@ -1,6 +1,6 @@
 //! Names to nodes: tables, kinds, options and inputs. A `Resolved` graph holds no bad name.
 
-mod tables;
+pub(crate) mod tables;
 mod wires;
 
 use std::collections::HashMap;
@@ -235,7 +235,7 @@ fn find_kind<'r>(
     registry: &'r Registry,
     diagnostics: &mut Diagnostics,
 ) -> Option<&'r Kind> {
-    let of = format!("{} `{}`", family_word(family), key.name);
+    let of = format!("{} `{}`", family.word(), key.name);
     let known: Vec<_> = registry
         .kinds()
         .iter()
@@ -267,32 +267,24 @@ fn find_kind<'r>(
         let help = match elsewhere {
             Some(k) => format!(
                 "`{name}` is a kind of {}: put it under `[{}s.{}]`",
-                family_word(k.description.family),
-                family_word(k.description.family),
+                k.description.family.word(),
+                k.description.family.word(),
                 key.name
             ),
             None => did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
-                format!("kinds of {} in this build: {}", family_word(family), quoted(known))
+                format!("kinds of {} in this build: {}", family.word(), quoted(known))
             }),
         };
         diagnostics
             .error(
                 "E004",
                 &item.span,
-                format!("unknown kind `{name}` of {}", family_word(family)),
+                format!("unknown kind `{name}` of {}", family.word()),
                 "no such kind",
             )
             .help(help);
     }
     kind
-}
-
-pub(crate) fn family_word(family: Family) -> &'static str {
-    match family {
-        Family::Source => "source",
-        Family::Operator => "operator",
-        Family::Sink => "sink",
-    }
 }
 
 fn read_option(node: &mut Node, name: &str, key: &Key, item: &Item, diagnostics: &mut Diagnostics) {

@@ -4,7 +4,7 @@ use super::{Listener, Service, missing, table, unknown_key};
 use crate::diagnostic::Diagnostics;
 use crate::parse::{Document, Tree};
 
-pub(super) fn default_service() -> Service {
+pub(crate) fn default_service() -> Service {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Service {
         data: "./data".to_owned(),
@@ -29,7 +29,11 @@ pub(super) fn read_service(
                 found,
             );
         };
-        match (key.name.as_str(), &item.value) {
+        let number = match key.name.as_str() {
+            "partitions" | "workers" => item.plain_from_variable(),
+            _ => None,
+        };
+        match (key.name.as_str(), number.as_ref().unwrap_or(&item.value)) {
             ("data", Tree::Text(text)) if !text.is_empty() => service.data.clone_from(text),
             ("data", _) => wrong(diagnostics, "the path of a folder"),
             ("node", Tree::Text(text)) if imflow_proto::id::is_valid(text) => {

@@ -1,0 +1,115 @@
+//! The page of a kind, from its description alone.
+
+use imflow_kind::{Description, Key, Opt, Port, State};
+use imflow_topology::{expected, role_phrase};
+
+use super::page::{Block, Entry, Page};
+
+pub fn page(kind: &Description) -> Page {
+    let summary = format!("This kind of {} {}.", kind.family.word(), kind.summary);
+    let mut blocks = vec![Block::Text(format!("{summary}\n\n{}", kind.doc.trim()))];
+    section(&mut blocks, "Inputs", &["port", "records", "meaning"], ports(kind.inputs, true));
+    let mut outputs = ports(kind.outputs, false);
+    outputs.extend(kind.outputs_from.map(|option| Entry {
+        name: "…".to_owned(),
+        note: "as the main input".to_owned(),
+        meaning: format!("one for each key of the option `{option}`"),
+    }));
+    section(&mut blocks, "Outputs", &["port", "records", "meaning"], outputs);
+    let options = kind.options.iter().map(option).collect();
+    section(&mut blocks, "Options", &["option", "takes", "meaning"], options);
+    let limits = kind.limits.iter().map(|limit| Entry {
+        name: limit.what.to_owned(),
+        note: limit.bound.to_owned(),
+        meaning: limit.policy.to_owned(),
+    });
+    section(
+        &mut blocks,
+        "Limits, and what happens at them",
+        &["of", "limit", "at the limit"],
+        limits.collect(),
+    );
+    blocks.push(Block::Heading("Where it runs, what it keeps".to_owned()));
+    blocks.push(Block::Text(standing(kind)));
+    if !kind.example.is_empty() {
+        blocks.push(Block::Heading("Example".to_owned()));
+        blocks.push(Block::Example(kind.example.trim().to_owned()));
+    }
+    Page { title: kind.name.to_owned(), blocks }
+}
+
+fn section(
+    blocks: &mut Vec<Block>,
+    title: &str,
+    columns: &'static [&'static str],
+    rows: Vec<Entry>,
+) {
+    if !rows.is_empty() {
+        blocks.push(Block::Heading(title.to_owned()));
+        blocks.push(Block::Entries { columns, rows });
+    }
+}
+
+fn ports(ports: &[Port], inputs: bool) -> Vec<Entry> {
+    let entry = |(index, port): (usize, &Port)| {
+        let types: Vec<_> = port.types.iter().map(|record| format!("{record:?}")).collect();
+        let types = match (types.is_empty(), inputs) {
+            (true, true) => "any".to_owned(),
+            (true, false) => "as the main input".to_owned(),
+            (false, _) => types.join(" or "),
+        };
+        let marks = [
+            (index == 0, "main"),
+            (inputs && !port.required, "optional"),
+            (port.feedback, "may be fed from downstream"),
+        ];
+        let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| format!(", {mark}"));
+        Entry {
+            name: format!("`{}`", port.name),
+            note: types + &marks.collect::<String>(),
+            meaning: port.doc.trim_end_matches('.').to_owned(),
+        }
+    };
+    ports.iter().enumerate().map(entry).collect()
+}
+
+fn option(option: &Opt) -> Entry {
+    let default = match option.default {
+        None => "required".to_owned(),
+        Some("") => "default: none".to_owned(),
+        Some(default) => format!("default {default}"),
+    };
+    Entry {
+        name: format!("`{}`", option.name),
+        note: format!("{}; {default}", expected(option.kind)),
+        meaning: option.doc.trim_end_matches('.').to_owned(),
+    }
+}
+
+/// The stage, the state and the roles, as sentences.
+fn standing(kind: &Description) -> String {
+    let key = match kind.key {
+        Key::Conversation => {
+            "Runs in the conversation stage: one worker owns all records of a conversation."
+                .to_owned()
+        }
+        Key::User => "Runs in the user stage: one worker owns all records of a user.".to_owned(),
+        Key::Inherit => "Runs in the stage of its inputs.".to_owned(),
+        Key::Grouped(option) => format!(
+            "Keeps state for each group of `{option}`: in the stage of its inputs where no group spans two of \
+             its workers, else in the global stage."
+        ),
+    };
+    let state = match kind.state {
+        State::None => "It keeps no state.",
+        State::Log => "Its state is rebuilt from the log after a restart.",
+        State::Volatile => "Its state describes the present and ends with the process.",
+    };
+    let roles: Vec<_> = kind.provides.iter().map(|role| role_phrase(*role)).collect();
+    let roles = if roles.is_empty() {
+        String::new()
+    } else {
+        format!(" Other nodes may name it where they want {}.", roles.join(" or "))
+    };
+    format!("{key} {state}{roles}")
+}

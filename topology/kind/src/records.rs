@@ -1,0 +1,54 @@
+//! The record types that people meet, and what each is.
+
+use imflow_proto::RecordType;
+
+/// In the order of the message path. What the parts of one node tell each other is not among them.
+pub const RECORD_TYPES: [RecordType; 19] = [
+    RecordType::Submission,
+    RecordType::Ordered,
+    RecordType::Committed,
+    RecordType::Rejection,
+    RecordType::Reply,
+    RecordType::Command,
+    RecordType::Change,
+    RecordType::Fact,
+    RecordType::Grant,
+    RecordType::SessionEvent,
+    RecordType::Online,
+    RecordType::Subscription,
+    RecordType::Presence,
+    RecordType::Query,
+    RecordType::Lookup,
+    RecordType::Found,
+    RecordType::Delivery,
+    RecordType::FanoutStats,
+    RecordType::Row,
+];
+
+/// What a record of this type says.
+pub fn record_meaning(record: RecordType) -> &'static str {
+    match record {
+        RecordType::Submission => "A message as a device sent it.",
+        RecordType::Ordered => "A message with its seq, not yet durable.",
+        RecordType::Committed => "A durable message.",
+        RecordType::Rejection => "A command that was refused, with the reason.",
+        RecordType::Reply => "An answer to a command.",
+        RecordType::Command => "A wish to change a conversation's facts.",
+        RecordType::Change => "A fact that was decided, not yet durable.",
+        RecordType::Fact => "A durable fact: a conversation, a membership, a mute, a ban.",
+        RecordType::Grant => "A change of one user's standing in one conversation.",
+        RecordType::SessionEvent => "A session began or ended.",
+        RecordType::Online => "A user came online or went offline on this node.",
+        RecordType::Subscription => {
+            "A session replaces the set of users whose presence it follows."
+        }
+        RecordType::Presence => "A presence notice and the sessions that are told.",
+        RecordType::Query => "A read: history, sync, a list of conversations.",
+        RecordType::Lookup => "A message whose clientMsgId must be looked up in the index.",
+        RecordType::Found => "What the index knows of a `Lookup`.",
+        RecordType::Delivery => "An event and the users whose sessions on this node get it.",
+        RecordType::FanoutStats => "One fan-out, for analysts.",
+        RecordType::Row => "Fields that the file defines, such as the counts of a window.",
+        RecordType::Partial => "What one part of a split node tells the other.",
+    }
+}
