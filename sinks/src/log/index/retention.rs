@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imflow_kind::Clock;
-use imflow_proto::wire;
+use imflow_proto::{id, wire};
 use prost::Message as _;
 
 use super::tables::Table;
-use super::{Index, ids, ram};
+use super::{Index, ram};
 use crate::log::LogError;
 use crate::log::frame::MESSAGE;
 
@@ -85,8 +85,8 @@ impl Retention {
                     segments.damaged(segment, u64::from(record.place.offset), &error.to_string())
                 })?;
                 let (conversation, sender) = (&message.conversation_id, &message.sender_id);
-                let id = ids::hash(conversation, sender, &message.client_msg_id);
-                contents.keys.push(id.to_be_bytes());
+                let key = id::index_key(conversation, sender, &message.client_msg_id);
+                contents.keys.push(key.to_be_bytes());
                 contents.newest_ms = contents.newest_ms.max(message.created_at);
             }
             Ok(())
