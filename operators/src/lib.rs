@@ -12,6 +12,7 @@ use imflow_kind::{Form, Kind};
 
 mod collection;
 mod dedup;
+mod errors;
 mod expression;
 mod fanout;
 mod filter;
@@ -21,6 +22,7 @@ mod presence;
 mod routes;
 mod sequence;
 mod snapshot;
+mod typed;
 mod validate;
 
 /// Every operator kind of this crate, for the registry.
@@ -34,7 +36,7 @@ pub fn kinds() -> Vec<Kind> {
         Kind::new(&routes::DESCRIPTION, Form::Collection(routes::build)),
         Kind::operator(&presence::DESCRIPTION, presence::build),
         Kind::operator(&fanout::DESCRIPTION, fanout::build),
-        Kind::operator(&filter::DESCRIPTION, filter::build).inferring(filter::infer),
+        typed::kind::<filter::Filter>(&filter::DESCRIPTION),
     ]
 }
 

@@ -90,7 +90,7 @@ pub struct Plan {
     /// The stage of each node; sinks that inherit run in the stage of each wire.
     pub stages: Vec<Stage>,
     /// What each input port of each node carries; both parts of a split node have those of the whole.
-    pub inputs: Vec<Vec<Option<Shape>>>,
+    pub inputs: Vec<Vec<Vec<Shape>>>,
     /// What each output port of each node carries, likewise.
     pub outputs: Vec<Vec<Option<Shape>>>,
     /// The node that the process recovers from.
