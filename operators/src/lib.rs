@@ -10,16 +10,24 @@
 
 use imflow_kind::{Form, Kind};
 
+mod branch;
 mod collection;
+mod deadletter;
 mod dedup;
 mod errors;
 mod expression;
 mod fanout;
+mod fields;
 mod filter;
 mod grants;
+mod hash;
+mod map;
+mod merge;
 mod permission;
 mod presence;
+mod reject;
 mod routes;
+mod sample;
 mod sequence;
 mod snapshot;
 mod typed;
@@ -37,6 +45,12 @@ pub fn kinds() -> Vec<Kind> {
         Kind::operator(&presence::DESCRIPTION, presence::build),
         Kind::operator(&fanout::DESCRIPTION, fanout::build),
         typed::kind::<filter::Filter>(&filter::DESCRIPTION),
+        typed::kind::<map::Map>(&map::DESCRIPTION),
+        typed::kind::<branch::Branch>(&branch::DESCRIPTION),
+        typed::kind::<merge::Merge>(&merge::DESCRIPTION),
+        typed::kind::<sample::Sample>(&sample::DESCRIPTION),
+        typed::kind::<deadletter::Deadletter>(&deadletter::DESCRIPTION),
+        Kind::operator(&reject::DESCRIPTION, reject::build),
     ]
 }
 

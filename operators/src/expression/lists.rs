@@ -103,7 +103,7 @@ pub(super) fn quantifier(typing: &Typing<'_>, node: &IdedExpr, of: &Comprehensio
         _ => return typing.refuse(node, unsupported),
     };
     let [_, predicate] = step.args.as_slice() else { return typing.refuse(node, unsupported) };
-    if typing.variable.is_some() {
+    if typing.is_inside_loop() {
         return typing.refuse(node, "a loop cannot stand inside another");
     }
     let list = match typing.code(&of.iter_range)? {
@@ -113,7 +113,7 @@ pub(super) fn quantifier(typing: &Typing<'_>, node: &IdedExpr, of: &Comprehensio
             return typing.refuse(&of.iter_range, format!("a list of strings is expected here and this is of type {found}"));
         }
     };
-    match (Typing { variable: Some(&of.iter_var), ..*typing }).code(predicate)? {
+    match typing.binding(&of.iter_var).code(predicate)? {
         Code::Bool(test) => Ok(boolean(move |it| {
             let mut result = Ok(!decisive);
             for item in list.get(it)?.iter() {

@@ -6,6 +6,8 @@ use imflow_kind::Shape;
 use imflow_kind::fields::{Slot, row_slot};
 use imflow_proto::record::{FieldType, Scalar};
 
+use crate::fields::unknown;
+
 use super::aggregates::{AGGREGATES, Aggregates};
 use super::code::{Code, ListCode, TextCode, boolean, double, int, mistyped};
 use super::{ExpressionError, functions, lists};
@@ -17,7 +19,7 @@ pub(super) struct Typing<'a> {
     source: &'a str,
     positions: &'a SourceInfo,
     /// The variable of the `exists` or `all` that surrounds the place.
-    pub(super) variable: Option<&'a str>,
+    variable: Option<&'a str>,
     /// Where `count()`, `sum(x)` and the like go, if the expression may have them.
     aggregates: Option<&'a Aggregates<'a>>,
 }
@@ -32,6 +34,15 @@ impl<'a> Typing<'a> {
     /// The same, for expressions over what groups add up to.
     pub(super) fn aggregating(self, aggregates: &'a Aggregates<'a>) -> Self {
         Self { aggregates: Some(aggregates), ..self }
+    }
+
+    /// The same for the predicate of a loop over texts.
+    pub(super) fn binding<'b>(&'b self, variable: &'b str) -> Typing<'b> {
+        Typing { variable: Some(variable), ..*self }
+    }
+
+    pub(super) fn is_inside_loop(&self) -> bool {
+        self.variable.is_some()
     }
 
     /// The same for what stands inside an aggregate: the records themselves.
@@ -83,12 +94,7 @@ impl<'a> Typing<'a> {
         if let Some(hint) = self.aggregates.and_then(|aggregates| aggregates.hint(name)) {
             return hint;
         }
-        let known: Vec<_> = self.shape.fields().into_iter().map(|(field, _)| field).collect();
-        let record = self.shape.record_type();
-        match nearest(name, known.iter().copied()) {
-            Some(near) => format!("{record:?} has no field `{name}`; did you mean `{near}`?"),
-            None => format!("{record:?} has no field `{name}`; it has {}", known.join(", ")),
-        }
+        unknown(self.shape, name)
     }
 
     fn literal(&self, node: &IdedExpr, literal: &LiteralValue) -> Typed {
@@ -195,7 +201,7 @@ pub(super) fn constant(value: i64) -> Code {
 }
 
 /// What somebody who wrote `name` may have meant.
-pub(super) fn nearest<'n>(
+pub(crate) fn nearest<'n>(
     name: &str,
     known: impl IntoIterator<Item = &'n str>,
 ) -> Option<&'n str> {
