@@ -12,6 +12,7 @@ use imflow_kind::{Form, Kind};
 
 mod branch;
 mod collection;
+mod count;
 mod deadletter;
 mod dedup;
 mod errors;
@@ -20,18 +21,22 @@ mod fanout;
 mod fields;
 mod filter;
 mod grants;
+mod groups;
 mod hash;
 mod map;
 mod merge;
 mod permission;
 mod presence;
+mod rate;
 mod reject;
 mod routes;
 mod sample;
 mod sequence;
 mod snapshot;
+mod tally;
 mod typed;
 mod validate;
+mod window;
 
 /// Every operator kind of this crate, for the registry.
 pub fn kinds() -> Vec<Kind> {
@@ -49,6 +54,9 @@ pub fn kinds() -> Vec<Kind> {
         typed::kind::<branch::Branch>(&branch::DESCRIPTION),
         typed::kind::<merge::Merge>(&merge::DESCRIPTION),
         typed::kind::<sample::Sample>(&sample::DESCRIPTION),
+        typed::kind::<window::Window>(&window::DESCRIPTION).splitting(),
+        typed::kind::<count::Count>(&count::DESCRIPTION).splitting(),
+        typed::kind::<rate::Rate>(&rate::DESCRIPTION).splitting(),
         typed::kind::<deadletter::Deadletter>(&deadletter::DESCRIPTION),
         Kind::operator(&reject::DESCRIPTION, reject::build),
     ]
