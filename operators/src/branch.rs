@@ -121,7 +121,11 @@ mod tests {
     #[test]
     fn the_first_route_that_takes_a_record_gets_it_and_a_fault_leaves_on_else() {
         let kind = typed::kind::<Branch>(&DESCRIPTION);
-        let routes = entries([("few", "100 / seq > 20"), ("more", "seq < 50"), ("never", "true && seq < 9")]);
+        let routes = entries([
+            ("few", "100 / seq > 20"),
+            ("more", "seq < 50"),
+            ("never", "true && seq < 9"),
+        ]);
         let options = options([("routes", routes)]);
         let inputs = [vec![Shape::Native(RecordType::Committed)]];
         let mut driver = Node::new(&kind, &options, &inputs).drive();

@@ -38,9 +38,24 @@ pub const DESCRIPTION: Description = Description {
     inputs: &[Port::of("records", ANY, "records of any type")],
     outputs: &[Port::of("counts", &[RecordType::Row], "the new count of a group"), ERRORS],
     options: &[
-        Opt::new("by", OptType::Texts, "", "the fields that make a group; default: all records are one"),
-        Opt::new("every", OptType::Duration(10, DAY), "1s", "the least time between two rows of a group"),
-        Opt::new("retain", OptType::Duration(1_000, 365 * DAY), "1d", "forgets a group that has been idle for so long"),
+        Opt::new(
+            "by",
+            OptType::Texts,
+            "",
+            "the fields that make a group; default: all records are one",
+        ),
+        Opt::new(
+            "every",
+            OptType::Duration(10, DAY),
+            "1s",
+            "the least time between two rows of a group",
+        ),
+        Opt::new(
+            "retain",
+            OptType::Duration(1_000, 365 * DAY),
+            "1d",
+            "forgets a group that has been idle for so long",
+        ),
         Opt::new("groups", OptType::Integer(1, 10_000_000), "100000", "the most groups"),
     ],
     limits: &[Limit {
@@ -71,7 +86,10 @@ impl Typed for Count {
         let by = By::compile("by", typed::input(node, 0)?, node.options.texts("by"))?;
         let mut fields: Vec<_> = by.schema().collect();
         if fields.iter().any(|(name, _)| &**name == "count") {
-            return Err(vec![mistake("by", "`count` is the name of the field that holds the count")]);
+            return Err(vec![mistake(
+                "by",
+                "`count` is the name of the field that holds the count",
+            )]);
         }
         fields.push(("count".into(), FieldType::Int));
         Ok(Self {
@@ -177,7 +195,8 @@ impl Totals {
     }
 
     fn forget_idle(&mut self, now: Time, out: &mut Out) {
-        let idle = |total: &Total| total.last_change_ms + self.retain_ms <= now.ms() && !total.is_changed;
+        let idle =
+            |total: &Total| total.last_change_ms + self.retain_ms <= now.ms() && !total.is_changed;
         let mut forgotten: Vec<_> = self.groups.extract_if(|_, total| idle(total)).collect();
         forgotten.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         for (_, total) in forgotten {
@@ -282,7 +301,8 @@ mod tests {
         let kind = typed::kind::<Count>(&DESCRIPTION).splitting();
         let (options, inputs) = (given("userId", 2), [vec![Shape::Native(RecordType::Online)]]);
         let mut driver = Node::new(&kind, &options, &inputs).drive();
-        driver.send("records", [online(1, true), online(1, true), online(1, false), online(2, true)]);
+        driver
+            .send("records", [online(1, true), online(1, true), online(1, false), online(2, true)]);
         driver.send("records", [online(3, true)]).pass(1_000);
         let counts: Vec<_> = driver.take("counts").iter().map(count).collect();
         assert_eq!(counts, [1, 1]);
@@ -301,7 +321,8 @@ mod tests {
             let mut dice = Dice(seed);
             let workers = 1 + dice.below(4);
             let kind = typed::kind::<Count>(&DESCRIPTION).splitting();
-            let (options, inputs) = (given("userId", 100), [vec![Shape::Native(RecordType::Online)]]);
+            let (options, inputs) =
+                (given("userId", 100), [vec![Shape::Native(RecordType::Online)]]);
             let node = Node::new(&kind, &options, &inputs);
             let mut locals: Vec<_> =
                 (0..workers).map(|_| node.clone().part(Part::Local, workers).drive()).collect();
@@ -316,13 +337,17 @@ mod tests {
                     merge.send("partials", local.pass(ms).take("partials"));
                 }
                 merge.pass(ms);
-                found.extend(merge.take("counts").iter().map(|row| (text_of(row, "userId"), count(row))));
+                found.extend(
+                    merge.take("counts").iter().map(|row| (text_of(row, "userId"), count(row))),
+                );
             }
             for local in &mut locals {
                 merge.send("partials", local.pass(1_000).take("partials"));
             }
             merge.pass(1_000);
-            found.extend(merge.take("counts").iter().map(|row| (text_of(row, "userId"), count(row))));
+            found.extend(
+                merge.take("counts").iter().map(|row| (text_of(row, "userId"), count(row))),
+            );
             assert_eq!(found, model, "seed {seed}, {workers} workers");
         }
     }

@@ -31,7 +31,12 @@ pub const DESCRIPTION: Description = Description {
     state: State::None,
     inputs: &[Port::of("records", ANY, "records of any types").mixed()],
     outputs: &[Port::of("letters", &[RecordType::Row], "one row for each record")],
-    options: &[Opt::new("reason", OptType::Text, "", "the reason of records that tell none, e.g. `spam`")],
+    options: &[Opt::new(
+        "reason",
+        OptType::Text,
+        "",
+        "the reason of records that tell none, e.g. `spam`",
+    )],
     example: r#"[operators.letters]
 kind = "deadletter"
 inputs = ["valid.rejected", "allowed.denied"]
@@ -87,7 +92,11 @@ impl Running {
             text(&serde_json::Value::Object(fields.clone()).to_string()),
             Scalar::Int(now.ms() as i64),
         ];
-        Record::Row(Arc::new(Row { schema: Arc::clone(&SCHEMA), slots: slots.into(), retracted: false }))
+        Record::Row(Arc::new(Row {
+            schema: Arc::clone(&SCHEMA),
+            slots: slots.into(),
+            retracted: false,
+        }))
     }
 }
 

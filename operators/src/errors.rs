@@ -38,7 +38,13 @@ impl Errors {
     }
 
     /// What happened to a record under an option (`routes.spam`).
-    pub(crate) fn of_record(&self, now: Time, option: &str, error: impl Display, record: &Record) -> Record {
+    pub(crate) fn of_record(
+        &self,
+        now: Time,
+        option: &str,
+        error: impl Display,
+        record: &Record,
+    ) -> Record {
         let fields = to_json(record);
         let conversation = fields.get("conversationId").and_then(|id| id.as_str()).unwrap_or("");
         let json = serde_json::Value::Object(fields.clone()).to_string();
@@ -50,7 +56,14 @@ impl Errors {
         self.row(now, option, error, "", "")
     }
 
-    fn row(&self, now: Time, option: &str, error: impl Display, conversation: &str, record: &str) -> Record {
+    fn row(
+        &self,
+        now: Time,
+        option: &str,
+        error: impl Display,
+        conversation: &str,
+        record: &str,
+    ) -> Record {
         let text = |text: &str| Scalar::String(text.into());
         let slots = [
             Scalar::String(Arc::clone(&self.node)),
@@ -60,6 +73,10 @@ impl Errors {
             text(record),
             Scalar::Int(now.ms() as i64),
         ];
-        Record::Row(Arc::new(Row { schema: Arc::clone(&SCHEMA), slots: slots.into(), retracted: false }))
+        Record::Row(Arc::new(Row {
+            schema: Arc::clone(&SCHEMA),
+            slots: slots.into(),
+            retracted: false,
+        }))
     }
 }

@@ -23,6 +23,7 @@ mod filter;
 mod grants;
 mod groups;
 mod hash;
+mod join;
 mod map;
 mod merge;
 mod permission;
@@ -57,6 +58,7 @@ pub fn kinds() -> Vec<Kind> {
         typed::kind::<window::Window>(&window::DESCRIPTION).splitting(),
         typed::kind::<count::Count>(&count::DESCRIPTION).splitting(),
         typed::kind::<rate::Rate>(&rate::DESCRIPTION).splitting(),
+        typed::kind::<join::Join>(&join::DESCRIPTION),
         typed::kind::<deadletter::Deadletter>(&deadletter::DESCRIPTION),
         Kind::operator(&reject::DESCRIPTION, reject::build),
     ]

@@ -35,9 +35,24 @@ pub const DESCRIPTION: Description = Description {
     inputs: &[Port::of("records", ANY, "records of any type")],
     outputs: &[Port::of("rows", &[RecordType::Row], "one row for each record"), ERRORS],
     options: &[
-        Opt::new("keep", OptType::Texts, "", "fields of the record that the row keeps, e.g. `[\"seq\"]`, or `[\"*\"]`"),
-        Opt::new("drop", OptType::Texts, "", "fields that `keep = [\"*\"]` leaves out, e.g. `[\"text\"]`"),
-        Opt::new("set", OptType::Expressions, "", "new fields, e.g. `{ long = \"size(text) > 1000\" }`"),
+        Opt::new(
+            "keep",
+            OptType::Texts,
+            "",
+            "fields of the record that the row keeps, e.g. `[\"seq\"]`, or `[\"*\"]`",
+        ),
+        Opt::new(
+            "drop",
+            OptType::Texts,
+            "",
+            "fields that `keep = [\"*\"]` leaves out, e.g. `[\"text\"]`",
+        ),
+        Opt::new(
+            "set",
+            OptType::Expressions,
+            "",
+            "new fields, e.g. `{ long = \"size(text) > 1000\" }`",
+        ),
     ],
     example: r#"[operators.sizes]
 kind = "map"
@@ -176,17 +191,32 @@ mod tests {
         let options = options([
             ("keep", texts(["seq", "text"])),
             ("drop", texts([])),
-            ("set", entries([("text", "upper + text"), ("part", "12 / seq"), ("half", "double(seq) / 2.0")])),
+            (
+                "set",
+                entries([
+                    ("text", "upper + text"),
+                    ("part", "12 / seq"),
+                    ("half", "double(seq) / 2.0"),
+                ]),
+            ),
         ]);
         let inputs = [vec![Shape::Native(RecordType::Committed)]];
-        let mistakes = Node::new(&kind, &options, &inputs).shapes().expect_err("there is no `upper`");
+        let mistakes =
+            Node::new(&kind, &options, &inputs).shapes().expect_err("there is no `upper`");
         assert_eq!(mistakes.len(), 1);
         assert_eq!((mistakes[0].within.as_deref(), mistakes[0].offset), (Some("text"), 0));
 
         let options = crate::testing::options([
             ("keep", texts(["seq", "text"])),
             ("drop", texts([])),
-            ("set", entries([("text", "'> ' + text"), ("part", "12 / seq"), ("half", "double(seq) / 2.0")])),
+            (
+                "set",
+                entries([
+                    ("text", "'> ' + text"),
+                    ("part", "12 / seq"),
+                    ("half", "double(seq) / 2.0"),
+                ]),
+            ),
         ]);
         let mut driver = Node::new(&kind, &options, &inputs).drive();
         driver.send("records", [message(5), message(0)]);

@@ -64,7 +64,8 @@ impl Typed for Merge {
             };
         }
         let found = fields::find("fields", first, names)?;
-        let schema = found.iter().map(|(name, slot)| (Arc::clone(name), slot.field_type())).collect();
+        let schema =
+            found.iter().map(|(name, slot)| (Arc::clone(name), slot.field_type())).collect();
         let schema = Arc::new(Schema { fields: schema });
         let mut ways = vec![(first.clone(), found)];
         for other in &node.inputs[0][1..] {
@@ -93,7 +94,8 @@ fn same_types(schema: &Schema, shape: &Shape, names: &[String]) -> Result<Fields
     let mistakes: Vec<_> = differing
         .map(|((name, wanted), (_, slot))| {
             let found = slot.field_type();
-            let message = format!("`{name}` is a {wanted} in the first input and a {found} in {shape}");
+            let message =
+                format!("`{name}` is a {wanted} in the first input and a {found} in {shape}");
             fields::at_text("fields", name, message)
         })
         .collect();
@@ -150,7 +152,10 @@ mod tests {
             [vec![Shape::Native(RecordType::Committed), Shape::Native(RecordType::Submission)]];
         let none = options([("fields", texts([]))]);
         let mistakes = Node::new(&kind, &none, &inputs).shapes().expect_err("they differ");
-        assert!(mistakes[0].message.contains("\"conversationId\", \"clientMsgId\""), "{mistakes:?}");
+        assert!(
+            mistakes[0].message.contains("\"conversationId\", \"clientMsgId\""),
+            "{mistakes:?}"
+        );
         let unknown = options([("fields", texts(["seq"]))]);
         assert!(Node::new(&kind, &unknown, &inputs).shapes().is_err(), "a Submission has no seq");
 

@@ -43,11 +43,35 @@ pub const DESCRIPTION: Description = Description {
     inputs: &[Port::of("records", ANY, "records of any type")],
     outputs: &[Port::of("crossings", &[RecordType::Row], "a rate went over a threshold"), ERRORS],
     options: &[
-        Opt::new("by", OptType::Texts, "", "the fields that make a group; default: all records are one"),
-        Opt::new("over", OptType::Duration(100, HOUR), "10s", "the time that the rate is taken over"),
-        Opt::required("above", OptType::Number(0.0, MOST), "records a second that a rate must exceed"),
-        Opt::new("below", OptType::Number(-1.0, MOST), "-1", "records a second that it must fall below; -1: no more than `above`"),
-        Opt::new("groups", OptType::Integer(1, 10_000_000), "100000", "the most groups with a record within `over`"),
+        Opt::new(
+            "by",
+            OptType::Texts,
+            "",
+            "the fields that make a group; default: all records are one",
+        ),
+        Opt::new(
+            "over",
+            OptType::Duration(100, HOUR),
+            "10s",
+            "the time that the rate is taken over",
+        ),
+        Opt::required(
+            "above",
+            OptType::Number(0.0, MOST),
+            "records a second that a rate must exceed",
+        ),
+        Opt::new(
+            "below",
+            OptType::Number(-1.0, MOST),
+            "-1",
+            "records a second that it must fall below; -1: no more than `above`",
+        ),
+        Opt::new(
+            "groups",
+            OptType::Integer(1, 10_000_000),
+            "100000",
+            "the most groups with a record within `over`",
+        ),
     ],
     limits: &[Limit {
         what: "groups with a record within `over`",
@@ -97,11 +121,15 @@ impl Typed for Rate {
         let own = [("rate", FieldType::Double), ("above", FieldType::Bool), ("at", FieldType::Int)];
         let own = own.map(|(name, kind)| (Arc::from(name), kind));
         if let Some((name, _)) = by.schema().find(|(name, _)| own.iter().any(|(o, _)| o == name)) {
-            return Err(vec![mistake("by", format!("every row has a field `{name}` already; rename it with a `map`"))]);
+            return Err(vec![mistake(
+                "by",
+                format!("every row has a field `{name}` already; rename it with a `map`"),
+            )]);
         }
         let (above, below) = (node.options.number("above"), node.options.number("below"));
         if below > above {
-            let message = format!("{below} is more than `above`, which is {above}: a rate could be both");
+            let message =
+                format!("{below} is more than `above`, which is {above}: a rate could be both");
             return Err(vec![mistake("below", message)]);
         }
         Ok(Self {
@@ -165,7 +193,8 @@ impl Rates {
         let part = now.ms() / self.part_ms;
         let mut refused = counted.uncounted;
         // The same order in every run.
-        let mut groups: Vec<_> = counted.groups.iter().filter(|(_, (_, count))| *count > 0).collect();
+        let mut groups: Vec<_> =
+            counted.groups.iter().filter(|(_, (_, count))| *count > 0).collect();
         groups.sort_unstable_by_key(|(key, _)| *key);
         for (key, (values, count)) in groups {
             if self.groups.len() >= self.limit && !self.groups.contains_key(key) {

@@ -32,7 +32,12 @@ pub const DESCRIPTION: Description = Description {
     outputs: &[Port::of("rejected", &[RecordType::Rejection], "one refusal for each")],
     options: &[
         Opt::new("code", OptType::Choice(CODES), "FORBIDDEN", "the code of the error"),
-        Opt::new("message", OptType::Text, "refused by a rule of this service", "the text of the error"),
+        Opt::new(
+            "message",
+            OptType::Text,
+            "refused by a rule of this service",
+            "the text of the error",
+        ),
     ],
     example: r#"[operators.no_spam]
 kind = "reject"
@@ -86,8 +91,10 @@ mod tests {
     #[test]
     fn each_message_becomes_one_refusal() {
         let kind = Kind::operator(&DESCRIPTION, build);
-        let options =
-            options([("code", Value::Text("BUSY".into())), ("message", Value::Text("later".into()))]);
+        let options = options([
+            ("code", Value::Text("BUSY".into())),
+            ("message", Value::Text("later".into())),
+        ]);
         let mut driver =
             Node::new(&kind, &options, &[vec![Shape::Native(RecordType::Submission)]]).drive();
         driver.send("commands", [Sender::new("bob", "phone").send("c1", "x", "hi")]);

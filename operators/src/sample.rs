@@ -35,13 +35,32 @@ pub const DESCRIPTION: Description = Description {
         ERRORS,
     ],
     options: &[
-        Opt::new("rate", OptType::Number(0.0, 1.0), "1", "the share of the values of `by` that is kept"),
+        Opt::new(
+            "rate",
+            OptType::Number(0.0, 1.0),
+            "1",
+            "the share of the values of `by` that is kept",
+        ),
         Opt::new("by", OptType::Expression, "", "what `rate` draws by, e.g. `senderId`"),
         Opt::new("every", OptType::Integer(1, 1_000_000_000), "1", "keeps each nth record"),
-        Opt::new("at_most", OptType::Integer(0, 1_000_000_000), "0", "keeps so many in each `per`; 0: all"),
-        Opt::new("per", OptType::Duration(1, 86_400_000), "1s", "the time that `at_most` counts in"),
+        Opt::new(
+            "at_most",
+            OptType::Integer(0, 1_000_000_000),
+            "0",
+            "keeps so many in each `per`; 0: all",
+        ),
+        Opt::new(
+            "per",
+            OptType::Duration(1, 86_400_000),
+            "1s",
+            "the time that `at_most` counts in",
+        ),
     ],
-    limits: &[Limit { what: "records in a time", bound: "at_most", policy: "further ones are dropped" }],
+    limits: &[Limit {
+        what: "records in a time",
+        bound: "at_most",
+        policy: "further ones are dropped",
+    }],
     example: r#"[operators.some]
 kind = "sample"
 inputs = ["store.committed"]
@@ -69,13 +88,19 @@ impl Typed for Sample {
         let (rate, by) = (node.options.number("rate"), node.options.text("by"));
         let draw = match (rate < 1.0, by) {
             (false, "") => None,
-            (false, _) => return Err(vec![mistake("by", "`by` says what `rate` draws by: give a `rate` below 1")]),
+            (false, _) => {
+                return Err(vec![mistake(
+                    "by",
+                    "`by` says what `rate` draws by: give a `rate` below 1",
+                )]);
+            }
             (true, "") => {
                 let message = "a rate draws by the values of an expression: add `by`, e.g. `by = \"conversationId\"`";
                 return Err(vec![mistake("rate", message)]);
             }
             (true, source) => {
-                let key = Expression::compile(shape, source).map_err(|e| vec![e.in_option("by")])?;
+                let key =
+                    Expression::compile(shape, source).map_err(|e| vec![e.in_option("by")])?;
                 // Rounds down, so that a rate of 0 keeps nothing.
                 Some((key, (rate * 2f64.powi(64)) as u64))
             }
@@ -184,7 +209,8 @@ mod tests {
                 options.set("rate", Value::Number(0.1)).set("by", Value::Text("senderId".into()));
             });
             driver.send("records", messages(5_000));
-            let kept: Vec<_> = driver.take("sampled").iter().map(|r| text_of(r, "senderId")).collect();
+            let kept: Vec<_> =
+                driver.take("sampled").iter().map(|r| text_of(r, "senderId")).collect();
             assert_eq!(kept.len() + driver.take("dropped").len(), 5_000);
             kept
         };

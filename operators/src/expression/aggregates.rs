@@ -102,7 +102,12 @@ impl Aggregates<'_> {
     }
 
     /// The code for a call, if it is one of an aggregate.
-    pub(super) fn call(&self, typing: &Typing<'_>, node: &IdedExpr, call: &CallExpr) -> Option<Typed> {
+    pub(super) fn call(
+        &self,
+        typing: &Typing<'_>,
+        node: &IdedExpr,
+        call: &CallExpr,
+    ) -> Option<Typed> {
         let (function, argument) = match (call.func_name.as_str(), call.args.as_slice()) {
             ("count", []) => (Aggregate::Count, None),
             ("count", [of]) => (Aggregate::CountIf, Some(of)),

@@ -11,12 +11,28 @@ use super::typing::{Typed, Typing, constant, nearest};
 
 const FUNCTIONS: [&str; 7] = ["size", "int", "double", "string", "duration", "min", "max"];
 const METHODS: [&str; 13] = [
-    "contains", "startsWith", "endsWith", "matches", "size", "lowerAscii", "upperAscii", "trim",
-    "replace", "indexOf", "substring", "split", "join",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "size",
+    "lowerAscii",
+    "upperAscii",
+    "trim",
+    "replace",
+    "indexOf",
+    "substring",
+    "split",
+    "join",
 ];
 
 /// `name(args)`
-pub(super) fn function(typing: &Typing<'_>, node: &IdedExpr, name: &str, args: &[IdedExpr]) -> Typed {
+pub(super) fn function(
+    typing: &Typing<'_>,
+    node: &IdedExpr,
+    name: &str,
+    args: &[IdedExpr],
+) -> Typed {
     match (name, args) {
         ("size", [of]) => size(typing, of),
         ("int", [of]) => to_int(typing, of),
@@ -33,11 +49,19 @@ pub(super) fn function(typing: &Typing<'_>, node: &IdedExpr, name: &str, args: &
 }
 
 /// `target.name(args)`
-pub(super) fn method(typing: &Typing<'_>, node: &IdedExpr, name: &str, target: &IdedExpr, args: &[IdedExpr]) -> Typed {
+pub(super) fn method(
+    typing: &Typing<'_>,
+    node: &IdedExpr,
+    name: &str,
+    target: &IdedExpr,
+    args: &[IdedExpr],
+) -> Typed {
     match (name, args) {
         ("size", []) => size(typing, target),
         ("contains", [part]) => test(typing, name, target, part, |text, part| text.contains(part)),
-        ("startsWith", [part]) => test(typing, name, target, part, |text, part| text.starts_with(part)),
+        ("startsWith", [part]) => {
+            test(typing, name, target, part, |text, part| text.starts_with(part))
+        }
         ("endsWith", [part]) => test(typing, name, target, part, |text, part| text.ends_with(part)),
         ("matches", [pattern]) => matches(typing, target, pattern),
         ("lowerAscii", []) => changed(typing, name, target, str::to_ascii_lowercase),
@@ -53,7 +77,14 @@ pub(super) fn method(typing: &Typing<'_>, node: &IdedExpr, name: &str, target: &
     }
 }
 
-fn unknown(typing: &Typing<'_>, node: &IdedExpr, what: &str, name: &str, args: usize, known: &[&str]) -> Typed {
+fn unknown(
+    typing: &Typing<'_>,
+    node: &IdedExpr,
+    what: &str,
+    name: &str,
+    args: usize,
+    known: &[&str],
+) -> Typed {
     let message = if known.contains(&name) {
         format!("`{name}` does not take {args} argument{}", if args == 1 { "" } else { "s" })
     } else if let Some(near) = nearest(name, known.iter().copied()) {
@@ -65,17 +96,28 @@ fn unknown(typing: &Typing<'_>, node: &IdedExpr, what: &str, name: &str, args: u
 }
 
 /// A string that a function called `name` takes.
-fn string(typing: &Typing<'_>, name: &str, of: &IdedExpr) -> Result<TextCode, super::ExpressionError> {
+fn string(
+    typing: &Typing<'_>,
+    name: &str,
+    of: &IdedExpr,
+) -> Result<TextCode, super::ExpressionError> {
     match typing.code(of)? {
         Code::Text(code) => Ok(code),
-        other => typing.refuse(of, format!("`{name}` takes a string here and is given {}", other.field_type())),
+        other => typing.refuse(
+            of,
+            format!("`{name}` takes a string here and is given {}", other.field_type()),
+        ),
     }
 }
 
-fn position(typing: &Typing<'_>, of: &IdedExpr) -> Result<super::Compute<i64>, super::ExpressionError> {
+fn position(
+    typing: &Typing<'_>,
+    of: &IdedExpr,
+) -> Result<super::Compute<i64>, super::ExpressionError> {
     match typing.code(of)? {
         Code::Int(code) => Ok(code),
-        other => typing.refuse(of, format!("a position is an int and this is of type {}", other.field_type())),
+        other => typing
+            .refuse(of, format!("a position is an int and this is of type {}", other.field_type())),
     }
 }
 
@@ -110,7 +152,9 @@ fn to_double(typing: &Typing<'_>, of: &IdedExpr) -> Typed {
     match typing.code(of)? {
         Code::Double(code) => Ok(Code::Double(code)),
         Code::Int(code) => Ok(double(move |it| Ok(code(it)? as f64))),
-        Code::Text(code) => Ok(double(move |it| code.get(it)?.parse().map_err(|_| Fault::NotANumber))),
+        Code::Text(code) => {
+            Ok(double(move |it| code.get(it)?.parse().map_err(|_| Fault::NotANumber)))
+        }
         other => unconvertible(typing, of, "double", &other),
     }
 }
@@ -154,7 +198,13 @@ fn milliseconds(written: &str) -> Option<i64> {
 }
 
 /// `min(a, b)` and `max(a, b)` of two numbers of one type.
-fn extreme(typing: &Typing<'_>, node: &IdedExpr, name: &str, left: &IdedExpr, right: &IdedExpr) -> Typed {
+fn extreme(
+    typing: &Typing<'_>,
+    node: &IdedExpr,
+    name: &str,
+    left: &IdedExpr,
+    right: &IdedExpr,
+) -> Typed {
     let greatest = name == "max";
     match (typing.code(left)?, typing.code(right)?) {
         (Code::Int(a), Code::Int(b)) => Ok(int(move |it| {
@@ -167,12 +217,21 @@ fn extreme(typing: &Typing<'_>, node: &IdedExpr, name: &str, left: &IdedExpr, ri
         })),
         (a, b) => {
             let (a, b) = (a.field_type(), b.field_type());
-            typing.refuse(node, format!("`{name}` takes two ints or two doubles and is given {a} and {b}"))
+            typing.refuse(
+                node,
+                format!("`{name}` takes two ints or two doubles and is given {a} and {b}"),
+            )
         }
     }
 }
 
-fn test(typing: &Typing<'_>, name: &str, target: &IdedExpr, part: &IdedExpr, holds: fn(&str, &str) -> bool) -> Typed {
+fn test(
+    typing: &Typing<'_>,
+    name: &str,
+    target: &IdedExpr,
+    part: &IdedExpr,
+    holds: fn(&str, &str) -> bool,
+) -> Typed {
     let (target, part) = (string(typing, name, target)?, string(typing, name, part)?);
     Ok(boolean(move |it| Ok(holds(&target.get(it)?, &part.get(it)?))))
 }
@@ -193,7 +252,12 @@ fn matches(typing: &Typing<'_>, target: &IdedExpr, pattern: &IdedExpr) -> Typed 
     }
 }
 
-fn changed(typing: &Typing<'_>, name: &str, target: &IdedExpr, change: fn(&str) -> String) -> Typed {
+fn changed(
+    typing: &Typing<'_>,
+    name: &str,
+    target: &IdedExpr,
+    change: fn(&str) -> String,
+) -> Typed {
     let target = string(typing, name, target)?;
     Ok(text(move |it| Ok(change(&target.get(it)?))))
 }
@@ -215,7 +279,12 @@ fn index_of(typing: &Typing<'_>, target: &IdedExpr, part: &IdedExpr) -> Typed {
 }
 
 /// In characters, `start` inclusive, `end` exclusive.
-fn substring(typing: &Typing<'_>, target: &IdedExpr, start: &IdedExpr, end: Option<&IdedExpr>) -> Typed {
+fn substring(
+    typing: &Typing<'_>,
+    target: &IdedExpr,
+    start: &IdedExpr,
+    end: Option<&IdedExpr>,
+) -> Typed {
     let target = string(typing, "substring", target)?;
     let start = position(typing, start)?;
     let end = end.map(|end| position(typing, end)).transpose()?;
@@ -239,16 +308,25 @@ fn split(typing: &Typing<'_>, target: &IdedExpr, separator: &IdedExpr) -> Typed 
     let target = string(typing, "split", target)?;
     let separator = match typing.literal_text(separator) {
         Some(text) if !text.is_empty() => text.to_owned(),
-        _ => return typing.refuse(separator, "`split` takes a literal separator that is not empty"),
+        _ => {
+            return typing.refuse(separator, "`split` takes a literal separator that is not empty");
+        }
     };
-    let code = move |it: &super::Input<'_>| Ok(target.get(it)?.split(&*separator).map(Arc::from).collect());
+    let code = move |it: &super::Input<'_>| {
+        Ok(target.get(it)?.split(&*separator).map(Arc::from).collect())
+    };
     Ok(Code::List(ListCode::Computed(Box::new(code))))
 }
 
 fn join(typing: &Typing<'_>, target: &IdedExpr, separator: &IdedExpr) -> Typed {
     let list = match typing.code(target)? {
         Code::List(list) => list,
-        other => return typing.refuse(target, format!("`join` takes a list of strings and is given {}", other.field_type())),
+        other => {
+            return typing.refuse(
+                target,
+                format!("`join` takes a list of strings and is given {}", other.field_type()),
+            );
+        }
     };
     let separator = string(typing, "join", separator)?;
     Ok(text(move |it| Ok(list.get(it)?.join(&*separator.get(it)?))))

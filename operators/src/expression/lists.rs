@@ -13,14 +13,21 @@ use super::{ExpressionError, Fault};
 pub(super) fn literal(typing: &Typing<'_>, elements: &[IdedExpr]) -> Typed {
     let item = |element: &IdedExpr| match typing.literal_text(element) {
         Some(text) => Ok(Arc::from(text)),
-        None => typing.refuse(element, "a list holds literal texts; numbers only on the right of `in`"),
+        None => {
+            typing.refuse(element, "a list holds literal texts; numbers only on the right of `in`")
+        }
     };
     let items: Vec<Arc<str>> = elements.iter().map(item).collect::<Result<_, _>>()?;
     Ok(Code::List(ListCode::Literal(items.into())))
 }
 
 /// `item in list`
-pub(super) fn within(typing: &Typing<'_>, node: &IdedExpr, item: &IdedExpr, list: &IdedExpr) -> Typed {
+pub(super) fn within(
+    typing: &Typing<'_>,
+    node: &IdedExpr,
+    item: &IdedExpr,
+    list: &IdedExpr,
+) -> Typed {
     let item = typing.code(item)?;
     if let (Code::Int(_) | Code::Double(_), Expr::List(numbers)) = (&item, &list.expr) {
         return within_numbers(typing, item, &numbers.elements);
@@ -49,7 +56,9 @@ fn within_numbers(typing: &Typing<'_>, item: Code, elements: &[IdedExpr]) -> Typ
             let numbers: Vec<f64> = numbers.collect::<Result<_, _>>()?;
             Ok(boolean(move |it| Ok(numbers.contains(&item(it)?))))
         }
-        Code::Bool(_) | Code::Text(_) | Code::List(_) => unreachable!("the caller asks for numbers"),
+        Code::Bool(_) | Code::Text(_) | Code::List(_) => {
+            unreachable!("the caller asks for numbers")
+        }
     }
 }
 
@@ -70,12 +79,18 @@ fn double_literal(typing: &Typing<'_>, element: &IdedExpr) -> Result<f64, Expres
         Expr::Call(call) if call.func_name == operators::NEGATE && call.args.len() == 1 => {
             double_literal(typing, &call.args[0]).map(|number| -number)
         }
-        _ => typing.refuse(element, "the list is compared with a double and must hold literal numbers"),
+        _ => typing
+            .refuse(element, "the list is compared with a double and must hold literal numbers"),
     }
 }
 
 /// `list[position]`
-pub(super) fn index(typing: &Typing<'_>, node: &IdedExpr, list: &IdedExpr, position: &IdedExpr) -> Typed {
+pub(super) fn index(
+    typing: &Typing<'_>,
+    node: &IdedExpr,
+    list: &IdedExpr,
+    position: &IdedExpr,
+) -> Typed {
     match (typing.code(list)?, typing.code(position)?) {
         (Code::List(list), Code::Int(position)) => Ok(text(move |it| {
             let position = usize::try_from(position(it)?).map_err(|_| Fault::OutOfRange)?;
@@ -84,7 +99,12 @@ pub(super) fn index(typing: &Typing<'_>, node: &IdedExpr, list: &IdedExpr, posit
         })),
         (list, position) => {
             let (list, position) = (list.field_type(), position.field_type());
-            typing.refuse(node, format!("`[]` takes a list of strings and an int and is given {list} and {position}"))
+            typing.refuse(
+                node,
+                format!(
+                    "`[]` takes a list of strings and an int and is given {list} and {position}"
+                ),
+            )
         }
     }
 }
@@ -110,7 +130,10 @@ pub(super) fn quantifier(typing: &Typing<'_>, node: &IdedExpr, of: &Comprehensio
         Code::List(list) => list,
         other => {
             let found = other.field_type();
-            return typing.refuse(&of.iter_range, format!("a list of strings is expected here and this is of type {found}"));
+            return typing.refuse(
+                &of.iter_range,
+                format!("a list of strings is expected here and this is of type {found}"),
+            );
         }
     };
     match typing.binding(&of.iter_var).code(predicate)? {
@@ -128,7 +151,10 @@ pub(super) fn quantifier(typing: &Typing<'_>, node: &IdedExpr, of: &Comprehensio
         })),
         other => {
             let found = other.field_type();
-            typing.refuse(predicate, format!("the predicate of a loop must be a bool and is of type {found}"))
+            typing.refuse(
+                predicate,
+                format!("the predicate of a loop must be a bool and is of type {found}"),
+            )
         }
     }
 }

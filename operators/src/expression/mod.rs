@@ -138,4 +138,6 @@ fn byte_offset(text: &str, character: usize) -> usize {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;

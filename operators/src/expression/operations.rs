@@ -24,7 +24,8 @@ impl Typing<'_> {
     pub(super) fn not(&self, of: &IdedExpr) -> Typed {
         match self.code(of)? {
             Code::Bool(code) => Ok(boolean(move |it| Ok(!code(it)?))),
-            other => self.refuse(of, format!("`!` takes a bool and this is of type {}", other.field_type())),
+            other => self
+                .refuse(of, format!("`!` takes a bool and this is of type {}", other.field_type())),
         }
     }
 
@@ -32,7 +33,10 @@ impl Typing<'_> {
         match self.code(of)? {
             Code::Int(code) => Ok(int(move |it| code(it)?.checked_neg().ok_or(Fault::Overflow))),
             Code::Double(code) => Ok(double(move |it| Ok(-code(it)?))),
-            other => self.refuse(of, format!("`-` takes a number and this is of type {}", other.field_type())),
+            other => self.refuse(
+                of,
+                format!("`-` takes a number and this is of type {}", other.field_type()),
+            ),
         }
     }
 
@@ -47,13 +51,20 @@ impl Typing<'_> {
             Code::Bool(test) => test,
             other => {
                 let found = other.field_type();
-                return self.refuse(condition, format!("what stands before `?` must be a bool and is of type {found}"));
+                return self.refuse(
+                    condition,
+                    format!("what stands before `?` must be a bool and is of type {found}"),
+                );
             }
         };
         Ok(match (self.code(then)?, self.code(otherwise)?) {
-            (Code::Bool(a), Code::Bool(b)) => boolean(move |it| if test(it)? { a(it) } else { b(it) }),
+            (Code::Bool(a), Code::Bool(b)) => {
+                boolean(move |it| if test(it)? { a(it) } else { b(it) })
+            }
             (Code::Int(a), Code::Int(b)) => int(move |it| if test(it)? { a(it) } else { b(it) }),
-            (Code::Double(a), Code::Double(b)) => double(move |it| if test(it)? { a(it) } else { b(it) }),
+            (Code::Double(a), Code::Double(b)) => {
+                double(move |it| if test(it)? { a(it) } else { b(it) })
+            }
             (Code::Text(a), Code::Text(b)) => Code::Text(TextCode::Choice(Box::new((test, a, b)))),
             (a, b) => {
                 let (a, b) = (a.field_type(), b.field_type());
@@ -62,7 +73,13 @@ impl Typing<'_> {
         })
     }
 
-    pub(super) fn binary(&self, node: &IdedExpr, name: &str, left: &IdedExpr, right: &IdedExpr) -> Typed {
+    pub(super) fn binary(
+        &self,
+        node: &IdedExpr,
+        name: &str,
+        left: &IdedExpr,
+        right: &IdedExpr,
+    ) -> Typed {
         let (left, right) = (self.code(left)?, self.code(right)?);
         let types = (left.field_type(), right.field_type());
         let code = if let Some(holds) = comparison(name) {
@@ -76,12 +93,19 @@ impl Typing<'_> {
         };
         let Some(code) = code else {
             let hint = match types {
-                (a, b) if a != b && is_number(a) && is_number(b) => "; write double(x) or int(x) to convert one",
-                (a, b) if a != b && comparison(name).is_some() => "; write string(x), int(x) or double(x) to convert one",
+                (a, b) if a != b && is_number(a) && is_number(b) => {
+                    "; write double(x) or int(x) to convert one"
+                }
+                (a, b) if a != b && comparison(name).is_some() => {
+                    "; write string(x), int(x) or double(x) to convert one"
+                }
                 _ => "",
             };
             let (left, right) = types;
-            return self.refuse(node, format!("`{}` does not take {left} and {right}{hint}", spelled(name)));
+            return self.refuse(
+                node,
+                format!("`{}` does not take {left} and {right}{hint}", spelled(name)),
+            );
         };
         Ok(code)
     }
@@ -127,10 +151,18 @@ fn compare(left: Code, right: Code, holds: Holds) -> Option<Code> {
     Some(match (left, right) {
         (Code::Bool(a), Code::Bool(b)) => boolean(move |it| Ok(holds(Some(a(it)?.cmp(&b(it)?))))),
         (Code::Int(a), Code::Int(b)) => boolean(move |it| Ok(holds(Some(a(it)?.cmp(&b(it)?))))),
-        (Code::Double(a), Code::Double(b)) => boolean(move |it| Ok(holds(a(it)?.partial_cmp(&b(it)?)))),
-        (Code::Int(a), Code::Double(b)) => boolean(move |it| Ok(holds((a(it)? as f64).partial_cmp(&b(it)?)))),
-        (Code::Double(a), Code::Int(b)) => boolean(move |it| Ok(holds(a(it)?.partial_cmp(&(b(it)? as f64))))),
-        (Code::Text(a), Code::Text(b)) => boolean(move |it| Ok(holds(Some(a.get(it)?.cmp(&b.get(it)?))))),
+        (Code::Double(a), Code::Double(b)) => {
+            boolean(move |it| Ok(holds(a(it)?.partial_cmp(&b(it)?))))
+        }
+        (Code::Int(a), Code::Double(b)) => {
+            boolean(move |it| Ok(holds((a(it)? as f64).partial_cmp(&b(it)?))))
+        }
+        (Code::Double(a), Code::Int(b)) => {
+            boolean(move |it| Ok(holds(a(it)?.partial_cmp(&(b(it)? as f64)))))
+        }
+        (Code::Text(a), Code::Text(b)) => {
+            boolean(move |it| Ok(holds(Some(a.get(it)?.cmp(&b.get(it)?)))))
+        }
         _ => return None,
     })
 }
@@ -145,8 +177,12 @@ fn calculate(left: Code, right: Code, by: Arithmetic, adds: bool) -> Option<Code
             }
             (by.ints)(a, b).ok_or(Fault::Overflow)
         }),
-        (Code::Double(a), Code::Double(b), Some(operation)) => double(move |it| Ok(operation(a(it)?, b(it)?))),
-        (Code::Text(a), Code::Text(b), _) if adds => text(move |it| Ok(a.get(it)?.into_owned() + &b.get(it)?)),
+        (Code::Double(a), Code::Double(b), Some(operation)) => {
+            double(move |it| Ok(operation(a(it)?, b(it)?)))
+        }
+        (Code::Text(a), Code::Text(b), _) if adds => {
+            text(move |it| Ok(a.get(it)?.into_owned() + &b.get(it)?))
+        }
         _ => return None,
     })
 }

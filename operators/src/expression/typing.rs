@@ -201,10 +201,7 @@ pub(super) fn constant(value: i64) -> Code {
 }
 
 /// What somebody who wrote `name` may have meant.
-pub(crate) fn nearest<'n>(
-    name: &str,
-    known: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let far = name.len() / 3 + 1;
     let distance = |other: &str| match other.eq_ignore_ascii_case(name) {
         true => 0,

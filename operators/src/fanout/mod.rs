@@ -39,7 +39,11 @@ pub const DESCRIPTION: Description = Description {
     ],
     outputs: &[
         Port::of("deliveries", &[RecordType::Delivery], "events and the users that get them"),
-        Port::of("stats", &[RecordType::FanoutStats], "one record a message: recipients, bytes, and the time since it was ordered"),
+        Port::of(
+            "stats",
+            &[RecordType::FanoutStats],
+            "one record a message: recipients, bytes, and the time since it was ordered",
+        ),
     ],
     options: &[],
     provides: &[],

@@ -20,7 +20,10 @@ pub(super) enum Accumulator {
     /// Wide enough for any number of ints.
     Ints(i128),
     Doubles(f64),
-    Average { sum: f64, count: u64 },
+    Average {
+        sum: f64,
+        count: u64,
+    },
     Least(Option<Scalar>),
     Greatest(Option<Scalar>),
     Quantile(Box<DDSketch>, f64),

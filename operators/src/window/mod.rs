@@ -72,9 +72,19 @@ pub const DESCRIPTION: Description = Description {
     ],
     options: &[
         Opt::new("every", OptType::Duration(0, 7 * DAY), "0ms", "the length of a window"),
-        Opt::new("slide", OptType::Duration(0, 7 * DAY), "0ms", "how often a window ends; default: `every`"),
+        Opt::new(
+            "slide",
+            OptType::Duration(0, 7 * DAY),
+            "0ms",
+            "how often a window ends; default: `every`",
+        ),
         Opt::new("gap", OptType::Duration(0, 7 * DAY), "0ms", "the silence that ends a session"),
-        Opt::new("by", OptType::Texts, "", "the fields that make a group; default: all records are one"),
+        Opt::new(
+            "by",
+            OptType::Texts,
+            "",
+            "the fields that make a group; default: all records are one",
+        ),
         Opt::required("select", OptType::Expressions, "fields, e.g. `{ messages = \"count()\" }`"),
         Opt::new("groups", OptType::Integer(1, 1_000_000), "10000", "the most groups of a window"),
         Opt::new(
@@ -116,17 +126,26 @@ impl Cut {
     fn of(options: &Options) -> Result<Self, Mistake> {
         let ms = |name| options.duration(name).as_millis() as u64;
         match (ms("every"), ms("slide"), ms("gap")) {
-            (0, 0, 0) => Err(mistake("every", "a window needs a length (`every`) or a silence that ends it (`gap`)")),
+            (0, 0, 0) => Err(mistake(
+                "every",
+                "a window needs a length (`every`) or a silence that ends it (`gap`)",
+            )),
             (0, 0, gap) => Ok(Self::Sessions { gap }),
-            (_, _, 1..) => Err(mistake("gap", "a session has no length: give `gap`, or `every` and `slide`")),
-            (0, _, _) => Err(mistake("slide", "`slide` says how often a window ends; its length is `every`")),
+            (_, _, 1..) => {
+                Err(mistake("gap", "a session has no length: give `gap`, or `every` and `slide`"))
+            }
+            (0, _, _) => {
+                Err(mistake("slide", "`slide` says how often a window ends; its length is `every`"))
+            }
             (every, 0, 0) => Ok(Self::Spans { every, slide: every }),
-            (every, slide, 0) if !every.is_multiple_of(slide) => {
-                Err(mistake("slide", format!("{every} ms are no multiple of {slide} ms: `slide` must divide `every`")))
-            }
-            (every, slide, 0) if every / slide > MOST_PANES => {
-                Err(mistake("slide", format!("`every` is {} times as long; at most {MOST_PANES} times", every / slide)))
-            }
+            (every, slide, 0) if !every.is_multiple_of(slide) => Err(mistake(
+                "slide",
+                format!("{every} ms are no multiple of {slide} ms: `slide` must divide `every`"),
+            )),
+            (every, slide, 0) if every / slide > MOST_PANES => Err(mistake(
+                "slide",
+                format!("`every` is {} times as long; at most {MOST_PANES} times", every / slide),
+            )),
             (every, slide, 0) => Ok(Self::Spans { every, slide }),
         }
     }
@@ -165,13 +184,18 @@ impl Typed for Window {
         let entries = node.options.entries("select");
         let taken = entries.iter().filter(|(name, _)| group.field(name).is_some());
         let taken: Vec<_> = taken
-            .map(|(name, _)| at_text("select", name, format!("every row has a field `{name}` already")))
+            .map(|(name, _)| {
+                at_text("select", name, format!("every row has a field `{name}` already"))
+            })
             .collect();
         if !taken.is_empty() {
             return Err(taken);
         }
         if entries.is_empty() {
-            return Err(vec![mistake("select", "nothing is selected; e.g. `{ records = \"count()\" }`")]);
+            return Err(vec![mistake(
+                "select",
+                "nothing is selected; e.g. `{ records = \"count()\" }`",
+            )]);
         }
         let selection = Selection::compile("select", entries, &group, input)?;
         let schema = Arc::new(rows::row_schema(&by, &selection.fields));

@@ -134,7 +134,11 @@ impl Panes {
         let Some(group) = pane.groups.get_mut(&*self.key) else { return };
         group.last = now.ms();
         let arguments = self.arguments.drain(..);
-        group.accumulators.iter_mut().zip(arguments).for_each(|(mine, argument)| mine.add(argument));
+        group
+            .accumulators
+            .iter_mut()
+            .zip(arguments)
+            .for_each(|(mine, argument)| mine.add(argument));
     }
 
     /// When the next pane ends.

@@ -37,7 +37,13 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The rows of a window, by group, and its errors.
-    pub(super) fn of(&self, now: Time, window: Closed, rows: &mut Vec<Record>, errors: &mut Vec<Record>) {
+    pub(super) fn of(
+        &self,
+        now: Time,
+        window: Closed,
+        rows: &mut Vec<Record>,
+        errors: &mut Vec<Record>,
+    ) {
         let Closed { start, end, groups, uncounted } = window;
         // Groups have an order of their own, the same in every run.
         let mut groups: Vec<_> = groups.into_iter().collect();

@@ -63,7 +63,8 @@ impl Spans {
             self.left = end;
             // The last window that a pane lies in begins where the pane does.
             let next = end + self.step_ms;
-            self.arrived = self.arrived.split_off(&(next + self.step_ms).saturating_sub(self.every_ms));
+            self.arrived =
+                self.arrived.split_off(&(next + self.step_ms).saturating_sub(self.every_ms));
         }
         closed
     }

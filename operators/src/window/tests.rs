@@ -50,7 +50,8 @@ struct Event {
 
 impl Event {
     fn record(&self) -> Record {
-        let (conversation, sender) = (format!("c{}", self.conversation), format!("u{}", self.sender));
+        let (conversation, sender) =
+            (format!("c{}", self.conversation), format!("u{}", self.sender));
         Record::Committed(committed(&conversation, &sender, "x", "", self.seq))
     }
 }
@@ -153,7 +154,8 @@ fn run_whole(dice: &mut Dice, events: &[Event], options: &Options) -> Vec<Record
 fn run_split(dice: &mut Dice, events: &[Event], options: &Options, workers: usize) -> Vec<Record> {
     let (kind, inputs) = (kind(), [vec![NATIVE]]);
     let node = Node::new(&kind, options, &inputs);
-    let mut locals: Vec<_> = (0..workers).map(|_| node.clone().part(Part::Local, workers).drive()).collect();
+    let mut locals: Vec<_> =
+        (0..workers).map(|_| node.clone().part(Part::Local, workers).drive()).collect();
     let mut merge = node.part(Part::Merge, workers).drive();
     let mut under_way: Vec<(u64, usize, Vec<Record>)> = Vec::new();
     let end = events.last().map_or(0, |event| event.at) + 60_000;
@@ -166,7 +168,8 @@ fn run_split(dice: &mut Dice, events: &[Event], options: &Options, workers: usiz
             let partials = local.take("partials");
             if !partials.is_empty() {
                 // What one worker sends keeps its order.
-                let after = under_way.iter().filter(|(_, w, _)| *w == worker).map(|(at, ..)| *at).max();
+                let after =
+                    under_way.iter().filter(|(_, w, _)| *w == worker).map(|(at, ..)| *at).max();
                 let at = (next + dice.below(200) as u64).max(after.unwrap_or(0));
                 under_way.push((at, worker, partials));
             }
@@ -256,7 +259,8 @@ fn groups_beyond_the_limit_and_records_without_a_value_are_told() {
     let mut options = given(1_000, 0, 0);
     options.set("groups", Value::Integer(2)).set("select", entries([("x", "sum(6 / seq)")]));
     let mut driver = Node::new(&kind, &options, &inputs).drive();
-    let event = |conversation, seq| Event { at: 0, worker: 0, conversation, sender: 1, seq }.record();
+    let event =
+        |conversation, seq| Event { at: 0, worker: 0, conversation, sender: 1, seq }.record();
     driver.send("records", [event(1, 2), event(1, 0), event(2, 1), event(3, 1)]).pass(1_000);
     let sums: Vec<_> = driver.take("rows").iter().map(|row| field(row, "x")).collect();
     assert_eq!(sums, [3, 6].map(Scalar::Int));
@@ -283,27 +287,25 @@ fn quantiles_are_within_their_error() {
 #[test]
 fn mistakes_are_told_where_they_stand() {
     let (kind, inputs) = (kind(), [vec![NATIVE]]);
-    let told = |change: &dyn Fn(&mut Options)| {
+    let told = |(option, value): (&'static str, Value)| {
         let mut options = given(1_000, 0, 0);
-        change(&mut options);
+        options.set(option, value);
         let mistakes = Node::new(&kind, &options, &inputs).shapes().expect_err("a mistake");
         let Mistake { option, within, offset, message } = mistakes[0].clone();
         (option, within.unwrap_or_default(), offset, message)
     };
     let ms = |ms| Value::Duration(Duration::from_millis(ms));
-    let select = |source: &'static str| {
-        move |options: &mut Options| drop(options.set("select", entries([("x", source)])))
-    };
+    let select = |source| ("select", entries([("x", source)]));
     for (change, option, within, offset, part) in [
-        (&(|o: &mut Options| drop(o.set("every", ms(0)))) as &dyn Fn(&mut Options), "every", "", 0, "needs a length"),
-        (&|o: &mut Options| drop(o.set("gap", ms(1))), "gap", "", 0, "a session has no length"),
-        (&|o: &mut Options| drop(o.set("slide", ms(300))), "slide", "", 0, "must divide"),
-        (&|o: &mut Options| drop(o.set("by", texts(["sendrId"]))), "by", "sendrId", 0, "did you mean `senderId`?"),
-        (&select("1 + sum(text)"), "select", "x", 4, "takes a number and is given a string"),
-        (&select("seq + count()"), "select", "x", 0, "write an aggregate such as max(seq)"),
-        (&select("cout()"), "select", "x", 0, "did you mean `count`?"),
-        (&select("quantile(seq, 2.0)"), "select", "x", 14, "from 0.0 to 1.0"),
-        (&select("sum(sq)"), "select", "x", 4, "did you mean `seq`?"),
+        (("every", ms(0)), "every", "", 0, "needs a length"),
+        (("gap", ms(1)), "gap", "", 0, "a session has no length"),
+        (("slide", ms(300)), "slide", "", 0, "must divide"),
+        (("by", texts(["sendrId"])), "by", "sendrId", 0, "did you mean `senderId`?"),
+        (select("1 + sum(text)"), "select", "x", 4, "takes a number and is given a string"),
+        (select("seq + count()"), "select", "x", 0, "write an aggregate such as max(seq)"),
+        (select("cout()"), "select", "x", 0, "did you mean `count`?"),
+        (select("quantile(seq, 2.0)"), "select", "x", 14, "from 0.0 to 1.0"),
+        (select("sum(sq)"), "select", "x", 4, "did you mean `seq`?"),
     ] {
         let found = told(change);
         assert!(found.3.contains(part), "{found:?}");

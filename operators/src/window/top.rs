@@ -40,7 +40,9 @@ impl Top {
     pub(super) fn values(&self) -> Scalar {
         let mut all: Vec<_> = self.counts.iter().collect();
         all.sort_unstable_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-        Scalar::Strings(all.into_iter().take(self.wanted).map(|(value, _)| Arc::clone(value)).collect())
+        Scalar::Strings(
+            all.into_iter().take(self.wanted).map(|(value, _)| Arc::clone(value)).collect(),
+        )
     }
 
     /// With twice as many values as are kept, takes from each what the first too many has.
