@@ -15,6 +15,7 @@ mod http;
 mod load;
 mod machine;
 mod names;
+mod operators;
 mod report;
 mod server;
 mod text;
@@ -60,6 +61,7 @@ enum Command {
     Throughput(throughput::ThroughputArgs),
     Replay(replay::ReplayArgs),
     Graph(graph::GraphArgs),
+    Operators(operators::OperatorsArgs),
     /// Run all of them, and print the figures that have a goal as a table
     All,
 }
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Throughput(args) => show(throughput::run(server, args)),
         Command::Replay(args) => show(replay::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
+        Command::Operators(args) => show(operators::run(&server.config, args)),
         Command::All => all(server),
     };
     match reports {
@@ -96,6 +99,7 @@ fn show(report: Result<Report, Failure>) -> Result<Vec<Report>, Failure> {
 
 fn all(server: &ServerArgs) -> Result<Vec<Report>, Failure> {
     let mut reports = show(graph::run(&server.config, &graph::GraphArgs::default()))?;
+    reports.extend(show(operators::run(&server.config, &operators::OperatorsArgs::default()))?);
     reports.extend(show(acks::run(server, &acks::AcksArgs::default()))?);
     reports.extend(show(throughput::run(server, &throughput::ThroughputArgs::default()))?);
     reports.extend(show(replay::run(server, &replay::ReplayArgs::default()))?);

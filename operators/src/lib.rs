@@ -10,18 +10,34 @@
 
 use imflow_kind::{Form, Kind};
 
+mod branch;
 mod collection;
+mod count;
+mod deadletter;
 mod dedup;
+mod errors;
 mod expression;
 mod fanout;
+mod fields;
 mod filter;
 mod grants;
+mod groups;
+mod hash;
+mod join;
+mod map;
+mod merge;
 mod permission;
 mod presence;
+mod rate;
+mod reject;
 mod routes;
+mod sample;
 mod sequence;
 mod snapshot;
+mod tally;
+mod typed;
 mod validate;
+mod window;
 
 /// Every operator kind of this crate, for the registry.
 pub fn kinds() -> Vec<Kind> {
@@ -34,7 +50,17 @@ pub fn kinds() -> Vec<Kind> {
         Kind::new(&routes::DESCRIPTION, Form::Collection(routes::build)),
         Kind::operator(&presence::DESCRIPTION, presence::build),
         Kind::operator(&fanout::DESCRIPTION, fanout::build),
-        Kind::operator(&filter::DESCRIPTION, filter::build).inferring(filter::infer),
+        typed::kind::<filter::Filter>(&filter::DESCRIPTION),
+        typed::kind::<map::Map>(&map::DESCRIPTION),
+        typed::kind::<branch::Branch>(&branch::DESCRIPTION),
+        typed::kind::<merge::Merge>(&merge::DESCRIPTION),
+        typed::kind::<sample::Sample>(&sample::DESCRIPTION),
+        typed::kind::<window::Window>(&window::DESCRIPTION).splitting(),
+        typed::kind::<count::Count>(&count::DESCRIPTION).splitting(),
+        typed::kind::<rate::Rate>(&rate::DESCRIPTION).splitting(),
+        typed::kind::<join::Join>(&join::DESCRIPTION),
+        typed::kind::<deadletter::Deadletter>(&deadletter::DESCRIPTION),
+        Kind::operator(&reject::DESCRIPTION, reject::build),
     ]
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use imflow_kind::testing::Answers;
+use imflow_kind::{Options, Shape, Value};
 use imflow_proto::Record;
 use imflow_proto::log::{Fact, fact};
 use imflow_proto::record::{
-    Command, Committed, CommittedFact, Grant, GrantChange, GrantSubject, Scopes, Session,
+    Command, Committed, CommittedFact, Grant, GrantChange, GrantSubject, Scalar, Scopes, Session,
     Submission, Wish,
 };
 use imflow_proto::wire::{self, ConversationType, MemberInfo, MessageType, Role};
@@ -134,4 +135,40 @@ impl Dice {
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound
     }
+}
+
+/// The value of a field.
+pub(crate) fn field(record: &Record, name: &str) -> Scalar {
+    let shape = match record {
+        Record::Row(row) => Shape::Row(Arc::clone(&row.schema)),
+        other => Shape::Native(other.record_type()),
+    };
+    shape.field(name).unwrap_or_else(|| panic!("{record:?} has no `{name}`")).value(record)
+}
+
+/// The text of a field.
+pub(crate) fn text_of(record: &Record, name: &str) -> String {
+    match field(record, name) {
+        Scalar::String(text) => text.to_string(),
+        other => panic!("`{name}` is no text but {other:?}"),
+    }
+}
+
+/// Options from names and values.
+pub(crate) fn options<const N: usize>(values: [(&'static str, Value); N]) -> Options {
+    let mut options = Options::default();
+    for (name, value) in values {
+        options.set(name, value);
+    }
+    options
+}
+
+/// A table of texts.
+pub(crate) fn entries<const N: usize>(entries: [(&str, &str); N]) -> Value {
+    Value::Entries(entries.map(|(key, text)| (key.to_owned(), text.to_owned())).into())
+}
+
+/// A list of texts.
+pub(crate) fn texts<const N: usize>(texts: [&str; N]) -> Value {
+    Value::Texts(texts.map(str::to_owned).into())
 }

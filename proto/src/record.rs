@@ -402,4 +402,6 @@ pub struct FanoutStats {
     pub conversation_type: wire::ConversationType,
     pub recipients: u32,
     pub bytes: u32,
+    /// From the time of the message (when it was ordered) to its fan-out, in milliseconds.
+    pub cost_ms: u32,
 }

@@ -24,9 +24,13 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn launch(config: &Path, gateway: &Arc<Gateway>) -> Result<Self, Failure> {
+    pub(super) fn launch(
+        config: &Path,
+        extra_operators: u32,
+        gateway: &Arc<Gateway>,
+    ) -> Result<Self, Failure> {
         let data = tempfile::tempdir().context(|| "making a folder for the service".to_owned())?;
-        let plan = plan(config, data.path(), gateway)?;
+        let plan = plan(config, data.path(), extra_operators, gateway)?;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.context(|| "starting the I/O thread".to_owned())?;
@@ -54,20 +58,40 @@ impl Graph {
     }
 }
 
-fn plan(config: &Path, data: &Path, gateway: &Arc<Gateway>) -> Result<Plan, Failure> {
+fn plan(
+    config: &Path,
+    data: &Path,
+    extra_operators: u32,
+    gateway: &Arc<Gateway>,
+) -> Result<Plan, Failure> {
     let text = std::fs::read_to_string(config);
     let text = text
         .context(|| format!("reading {}; name a topology with --config FILE", config.display()))?;
-    let overrides = [
+    let mut overrides = vec![
         "service.workers=1".to_owned(),
         format!("service.data={:?}", data.display().to_string()),
         "listeners.main.address=\"127.0.0.1:0\"".to_owned(),
         "sources.facts.conversations={}".to_owned(),
     ];
+    overrides.extend(chain(extra_operators));
     let path = config.display().to_string();
     compile(&path, &text, &overrides, &registry(gateway)?).map_err(|mistakes| {
         Failure::new(format!("the topology has mistakes:\n{}", mistakes.render(false)))
     })
+}
+
+/// So many operators that let everything pass, between the nodes `valid` and `fresh` of the file.
+fn chain(length: u32) -> Vec<String> {
+    let name = |place: u32| if place == 0 { "valid".to_owned() } else { format!("extra{place}") };
+    let link = |place: u32| {
+        let from = name(place - 1);
+        format!("operators.{}={{ kind = \"merge\", inputs = [\"{from}\"] }}", name(place))
+    };
+    let mut overrides: Vec<_> = (1..=length).map(link).collect();
+    if length > 0 {
+        overrides.push(format!("operators.fresh.inputs.messages=[\"{}\"]", name(length)));
+    }
+    overrides
 }
 
 fn registry(gateway: &Arc<Gateway>) -> Result<Registry, Failure> {

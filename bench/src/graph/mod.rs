@@ -30,6 +30,7 @@ const P99_WANTED: Duration = Duration::from_micros(100);
 /// >= 1,500,000 messages/s, and p99 < 100 us at 10,000/s.
 ///
 ///   bench graph
+///   bench graph --extra-operators 10
 ///   bench graph --conversations 100000 --members 3 --rounds 9
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
@@ -46,6 +47,9 @@ pub(crate) struct GraphArgs {
     /// Rounds at full speed; the middle one counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Operators that let everything pass, put in a chain between `validate` and `dedup`
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..1_000))]
+    extra_operators: u32,
     /// Messages a second of the open loop
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
@@ -61,6 +65,7 @@ impl Default for GraphArgs {
             members: 10,
             messages: 300_000,
             rounds: 5,
+            extra_operators: 0,
             rate: 10_000,
             seconds: 10,
         }
@@ -69,7 +74,7 @@ impl Default for GraphArgs {
 
 pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
     let gateway = Arc::new(Gateway::default());
-    let graph = Graph::launch(config, &gateway)?;
+    let graph = Graph::launch(config, args.extra_operators, &gateway)?;
     let size = Size { conversations: args.conversations, members: args.members };
     let mut load = Load::new(Arc::clone(&gateway), Cast::new(size))?;
     load.populate()?;
@@ -89,9 +94,10 @@ pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
     graph.stop();
 
     let title = format!(
-        "graph: {} conversations of {} members, all online, 256 B, one worker",
+        "graph: {} conversations of {} members, all online, 256 B, one worker, {} extra operators",
         grouped(args.conversations.into()),
-        args.members
+        args.members,
+        args.extra_operators
     );
     let mut report = Report::new(title);
     let middle = rates[rates.len() / 2];

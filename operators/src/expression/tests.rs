@@ -37,6 +37,18 @@ fn expressions_hold_as_cel_says() {
         "senderId + '/' + conversationId == 'alice/c1'",
         "'a' < 'b' && 2u >= 2 && true != false",
         "!(seq in [])",
+        "seq > 11.5 && double(seq) / 8.0 == 1.5 && int(2.9) == 2 && int('7') == 7",
+        "string(seq) + string(true) == '12true' && string(1.5) == '1.5' && double('0.5') == 0.5",
+        "(seq > 5 ? 'many' : 'few') == 'many' && (false ? 1 : 2) == 2",
+        "text.matches('w.rld$') && !text.matches('^w')",
+        "' Ab '.trim().lowerAscii() == 'ab' && 'ab'.upperAscii() == 'AB'",
+        "'a-b'.replace('-', '+') == 'a+b' && text.indexOf('w') == 3 && text.indexOf('x') == -1",
+        "text.substring(0, 2) == '你好' && text.substring(3) == 'world' && ''.substring(0) == ''",
+        "'a,b'.split(',').join('/') == 'a/b' && size('a,b'.split(',')) == 2 && 'a,b'.split(',')[1] == 'b'",
+        "['a', 'b'].exists(x, x == senderId + '' || x == 'b') && ['a'].all(x, x.startsWith('a'))",
+        "!['a', 'b'].all(x, x == 'a') && ![].exists(x, true)",
+        "duration('1h30m') == 5400000 && duration('250ms') == 250",
+        "min(seq, 3) == 3 && max(1.5, double(seq)) == 12.0",
     ] {
         assert_eq!(holds(source), Ok(true), "{source}");
     }
@@ -47,6 +59,12 @@ fn arithmetic_without_a_result_is_a_fault_unless_the_other_side_decides() {
     assert_eq!(holds("1 / (seq - 12) == 1"), Err(Fault::DivisionByZero));
     assert_eq!(holds("seq % 0 == 1"), Err(Fault::DivisionByZero));
     assert_eq!(holds("9223372036854775807 + seq > 0"), Err(Fault::Overflow));
+    assert_eq!(holds("int(text) == 1"), Err(Fault::NotANumber));
+    assert_eq!(holds("int(1e300) == 1"), Err(Fault::Overflow));
+    assert_eq!(holds("text.substring(100) == ''"), Err(Fault::OutOfRange));
+    assert_eq!(holds("['7', 'a'].exists(x, int(x) == 7)"), Ok(true));
+    assert_eq!(holds("['a', '7'].exists(x, int(x) == 7)"), Ok(true));
+    assert_eq!(holds("['a', '7'].all(x, int(x) == 7)"), Err(Fault::NotANumber));
     assert_eq!(holds("1 / 0 == 1 || seq == 12"), Ok(true));
     assert_eq!(holds("1 / 0 == 1 && seq == 1"), Ok(false));
     assert_eq!(holds("1 / 0 == 1 || seq == 1"), Err(Fault::DivisionByZero));
@@ -56,17 +74,24 @@ fn arithmetic_without_a_result_is_a_fault_unless_the_other_side_decides() {
 fn mistakes_are_told_at_their_place() {
     for (source, offset, part) in [
         ("colour == 1", 0, "has no field `colour`; it has lsn, conversationId"),
+        ("sendrId == 'a'", 0, "has no field `sendrId`; did you mean `senderId`?"),
         ("text == '你好' && colour == 1", 20, "colour"),
         ("seq == 'a'", 4, "`==` does not take int and string"),
         ("seq && true", 4, "`&&` does not take int and bool"),
         ("seq + 1", 0, "is of type int and must be a bool"),
-        ("text.matches('a')", 12, "`matches` with 1 arguments is not supported"),
-        ("seq > 1.5", 6, "no field holds a fraction"),
-        ("text in ['a', 1]", 14, "must hold such literals"),
+        ("text.matches('a(')", 13, "not a regular expression: unclosed group"),
+        ("text.match('a')", 5, "there is no method `match`; did you mean `matches`?"),
+        ("1 + sise(text)", 4, "there is no function `sise`; did you mean `size`?"),
+        ("text.trim('a') == ''", 5, "`trim` does not take 1 argument"),
+        ("seq * 1.5 > 2.0", 4, "`*` does not take int and double; write double(x)"),
+        ("seq in ['a', 1]", 8, "must hold literal ints"),
+        ("text in ['a', 1]", 14, "a list holds literal texts"),
+        ("'a'.all(x, x)", 0, "a list of strings is expected here"),
+        ("duration('5 minutes') > 1", 9, "a duration is a literal such as"),
         ("text.length == 1", 4, "no field"),
         ("seq ==", 6, "syntax error"),
         ("text == '你好' &&", 19, "syntax error: mismatched input the end"),
-        ("seq == 1 ? true : false", 9, "is not supported"),
+        ("seq == 1 ? 2 : false", 9, "both sides of `:` must be of one type"),
     ] {
         let (found, message) = mistake(source);
         assert!(message.contains(part), "{source}: {message}");
@@ -76,7 +101,12 @@ fn mistakes_are_told_at_their_place() {
 
 #[test]
 fn other_record_types_have_their_own_fields() {
-    let stats = FanoutStats { conversation_type: ConversationType::Group, recipients: 3, bytes: 9 };
+    let stats = FanoutStats {
+        conversation_type: ConversationType::Group,
+        recipients: 3,
+        bytes: 9,
+        cost_ms: 1,
+    };
     let predicate = Predicate::compile(
         &Shape::Native(RecordType::FanoutStats),
         "conversationType == 'GROUP' && recipients >= 3",

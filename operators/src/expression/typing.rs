@@ -1,30 +1,67 @@
 //! From the syntax tree to code: every node gets a type, or the expression is refused at its place.
 
-use std::cmp::Ordering;
-
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
 use imflow_kind::Shape;
 use imflow_kind::fields::{Slot, row_slot};
 use imflow_proto::record::{FieldType, Scalar};
 
-use super::PredicateError;
-use super::code::{Code, TextCode, arithmetic, boolean, compare, either, int};
+use crate::fields::unknown;
 
+use super::aggregates::{AGGREGATES, Aggregates};
+use super::code::{Code, ListCode, TextCode, boolean, double, int, mistyped};
+use super::{ExpressionError, functions, lists};
+
+/// What names mean while one expression is compiled.
+#[derive(Clone, Copy)]
 pub(super) struct Typing<'a> {
-    pub(super) shape: &'a Shape,
-    pub(super) positions: &'a SourceInfo,
+    shape: &'a Shape,
+    source: &'a str,
+    positions: &'a SourceInfo,
+    /// The variable of the `exists` or `all` that surrounds the place.
+    variable: Option<&'a str>,
+    /// Where `count()`, `sum(x)` and the like go, if the expression may have them.
+    aggregates: Option<&'a Aggregates<'a>>,
 }
 
-type Typed = Result<Code, PredicateError>;
+pub(super) type Typed = Result<Code, ExpressionError>;
 
-impl Typing<'_> {
+impl<'a> Typing<'a> {
+    pub(super) fn new(shape: &'a Shape, source: &'a str, positions: &'a SourceInfo) -> Self {
+        Self { shape, source, positions, variable: None, aggregates: None }
+    }
+
+    /// The same, for expressions over what groups add up to.
+    pub(super) fn aggregating(self, aggregates: &'a Aggregates<'a>) -> Self {
+        Self { aggregates: Some(aggregates), ..self }
+    }
+
+    /// The same for the predicate of a loop over texts.
+    pub(super) fn binding<'b>(&'b self, variable: &'b str) -> Typing<'b> {
+        Typing { variable: Some(variable), ..*self }
+    }
+
+    pub(super) fn is_inside_loop(&self) -> bool {
+        self.variable.is_some()
+    }
+
+    /// The same for what stands inside an aggregate: the records themselves.
+    pub(super) fn inside_aggregate(self, input: &'a Shape) -> Self {
+        Self { shape: input, aggregates: None, ..self }
+    }
+
+    /// The aggregates that may be called here.
+    pub(super) fn aggregate_names(&self) -> &'static [&'static str] {
+        if self.aggregates.is_some() { &AGGREGATES } else { &[] }
+    }
+
     pub(super) fn code(&self, node: &IdedExpr) -> Typed {
         match &node.expr {
-            Expr::Ident(name) => self.field(node, name),
+            Expr::Ident(name) => self.name(node, name),
             Expr::Literal(literal) => self.literal(node, literal),
             Expr::Call(call) => self.call(node, call),
-            Expr::List(_) => self.refuse(node, "a list can only stand on the right of `in`"),
+            Expr::List(list) => lists::literal(self, &list.elements),
+            Expr::Comprehension(comprehension) => lists::quantifier(self, node, comprehension),
             Expr::Select(select) => self.refuse(
                 node,
                 format!(
@@ -32,9 +69,6 @@ impl Typing<'_> {
                     select.field
                 ),
             ),
-            Expr::Comprehension(_) => {
-                self.refuse(node, "loops (all, exists, map, filter) are not supported")
-            }
             Expr::Map(_) | Expr::Struct(_) => {
                 self.refuse(node, "maps and messages are not supported")
             }
@@ -42,37 +76,25 @@ impl Typing<'_> {
         }
     }
 
-    fn field(&self, node: &IdedExpr, name: &str) -> Typed {
-        let Some(slot) = self.shape.field(name) else {
-            let known: Vec<_> = self.shape.fields().into_iter().map(|(field, _)| field).collect();
-            let record = self.shape.record_type();
-            return self.refuse(
-                node,
-                format!("{record:?} has no field `{name}`; it has {}", known.join(", ")),
-            );
-        };
-        match slot {
-            Slot::Bool(field) => Ok(boolean(move |it| Ok(field(it)))),
-            Slot::Int(field) => Ok(int(move |it| Ok(field(it)))),
-            Slot::String(field) => Ok(Code::Text(TextCode::Field(field))),
-            Slot::Strings(field) => Ok(Code::Texts(field)),
-            Slot::Row(slot, kind) => self.row_field(node, slot, kind),
+    fn name(&self, node: &IdedExpr, name: &str) -> Typed {
+        if self.variable == Some(name) {
+            return Ok(Code::Text(TextCode::Item));
+        }
+        match self.shape.field(name) {
+            Some(Slot::Bool(field)) => Ok(boolean(move |it| Ok(field(it.record)))),
+            Some(Slot::Int(field)) => Ok(int(move |it| Ok(field(it.record)))),
+            Some(Slot::String(field)) => Ok(Code::Text(TextCode::Field(field))),
+            Some(Slot::Strings(field)) => Ok(Code::List(ListCode::Field(field))),
+            Some(Slot::Row(slot, kind)) => Ok(slot_code(slot, kind)),
+            None => self.refuse(node, self.no_field(name)),
         }
     }
 
-    fn row_field(&self, node: &IdedExpr, slot: usize, kind: FieldType) -> Typed {
-        match kind {
-            FieldType::Bool => Ok(boolean(move |it| match row_slot(it, slot) {
-                Scalar::Bool(value) => Ok(*value),
-                other => mistyped(other),
-            })),
-            FieldType::Int => Ok(int(move |it| match row_slot(it, slot) {
-                Scalar::Int(value) => Ok(*value),
-                other => mistyped(other),
-            })),
-            FieldType::String => Ok(Code::Text(TextCode::Slot(slot))),
-            other => self.refuse(node, format!("expressions cannot read a {other} yet")),
+    fn no_field(&self, name: &str) -> String {
+        if let Some(hint) = self.aggregates.and_then(|aggregates| aggregates.hint(name)) {
+            return hint;
         }
+        unknown(self.shape, name)
     }
 
     fn literal(&self, node: &IdedExpr, literal: &LiteralValue) -> Typed {
@@ -88,10 +110,11 @@ impl Typing<'_> {
                     self.refuse(node, "the number is too large; the largest is 9223372036854775807")
                 }
             },
-            LiteralValue::String(text) => Ok(Code::Text(TextCode::Literal(text.inner().into()))),
-            LiteralValue::Double(_) => {
-                self.refuse(node, "no field holds a fraction; write a whole number")
+            LiteralValue::Double(value) => {
+                let value = *value.inner();
+                Ok(double(move |_| Ok(value)))
             }
+            LiteralValue::String(text) => Ok(Code::Text(TextCode::Literal(text.inner().into()))),
             LiteralValue::Bytes(_) | LiteralValue::Null => {
                 self.refuse(node, "bytes and null are not supported")
             }
@@ -101,182 +124,89 @@ impl Typing<'_> {
     fn call(&self, node: &IdedExpr, call: &CallExpr) -> Typed {
         let name = call.func_name.as_str();
         if let Some(target) = &call.target {
-            return self.method(node, name, target, &call.args);
+            return functions::method(self, node, name, target, &call.args);
+        }
+        if let Some(aggregates) = self.aggregates
+            && let Some(code) = aggregates.call(self, node, call)
+        {
+            return code;
         }
         match (name, call.args.as_slice()) {
-            (operators::IN, [item, list]) => self.within(node, item, list),
-            ("size", [of]) => self.size(of),
-            (operators::LOGICAL_NOT, [of]) => match self.code(of)? {
-                Code::Bool(code) => Ok(boolean(move |it| Ok(!code(it)?))),
-                other => self.refuse(
-                    of,
-                    format!("`!` takes a bool and this is of type {}", other.type_name()),
-                ),
-            },
-            (operators::NEGATE, [of]) => match self.code(of)? {
-                Code::Int(code) => {
-                    Ok(arithmetic(Box::new(|_| Ok(0)), code, i64::checked_sub, false))
-                }
-                other => self.refuse(
-                    of,
-                    format!("`-` takes an int and this is of type {}", other.type_name()),
-                ),
-            },
-            (_, [left, right]) => self.binary(node, name, left, right),
-            _ => self.refuse(node, format!("`{}` is not supported; {SUPPORTED}", spelled(name))),
+            (operators::IN, [item, list]) => lists::within(self, node, item, list),
+            (operators::INDEX, [list, index]) => lists::index(self, node, list, index),
+            (operators::LOGICAL_NOT, [of]) => self.not(of),
+            (operators::NEGATE, [of]) => self.negated(of),
+            (operators::CONDITIONAL, [condition, then, otherwise]) => {
+                self.choice(node, condition, then, otherwise)
+            }
+            (_, [left, right]) if is_operator(name) => self.binary(node, name, left, right),
+            (_, args) => functions::function(self, node, name, args),
         }
     }
 
-    fn binary(&self, node: &IdedExpr, name: &str, left: &IdedExpr, right: &IdedExpr) -> Typed {
-        let holds: Option<fn(Ordering) -> bool> = match name {
-            operators::EQUALS => Some(Ordering::is_eq),
-            operators::NOT_EQUALS => Some(Ordering::is_ne),
-            operators::LESS => Some(Ordering::is_lt),
-            operators::LESS_EQUALS => Some(Ordering::is_le),
-            operators::GREATER => Some(Ordering::is_gt),
-            operators::GREATER_EQUALS => Some(Ordering::is_ge),
+    /// A literal text, where nothing else will do.
+    pub(super) fn literal_text<'n>(&self, node: &'n IdedExpr) -> Option<&'n str> {
+        match &node.expr {
+            Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
             _ => None,
-        };
-        let calculation: Option<fn(i64, i64) -> Option<i64>> = match name {
-            operators::ADD => Some(i64::checked_add),
-            operators::SUBSTRACT => Some(i64::checked_sub),
-            operators::MULTIPLY => Some(i64::checked_mul),
-            operators::DIVIDE => Some(i64::checked_div),
-            operators::MODULO => Some(i64::checked_rem),
-            _ => None,
-        };
-        let logical = matches!(name, operators::LOGICAL_AND | operators::LOGICAL_OR);
-        if holds.is_none() && calculation.is_none() && !logical {
-            return self.refuse(node, format!("`{}` is not supported; {SUPPORTED}", spelled(name)));
-        }
-        let (left, right) = match (self.code(left)?, self.code(right)?, holds, calculation) {
-            (left, right, Some(holds), _) => match compare(left, right, holds) {
-                Ok(code) => return Ok(code),
-                Err(operands) => operands,
-            },
-            (Code::Int(left), Code::Int(right), _, Some(calculation)) => {
-                let divides = matches!(name, operators::DIVIDE | operators::MODULO);
-                return Ok(arithmetic(left, right, calculation, divides));
-            }
-            (Code::Text(left), Code::Text(right), ..) if name == operators::ADD => {
-                return Ok(Code::Text(TextCode::Concatenation(Box::new((left, right)))));
-            }
-            (Code::Bool(left), Code::Bool(right), None, None) => {
-                return Ok(either(left, right, name == operators::LOGICAL_OR));
-            }
-            (left, right, ..) => (left, right),
-        };
-        let (left, right) = (left.type_name(), right.type_name());
-        self.refuse(node, format!("`{}` does not take {left} and {right}", spelled(name)))
-    }
-
-    fn method(&self, node: &IdedExpr, name: &str, target: &IdedExpr, args: &[IdedExpr]) -> Typed {
-        let test: fn(&str, &str) -> bool = match (name, args.len()) {
-            ("size", 0) => return self.size(target),
-            ("contains", 1) => |text, part| text.contains(part),
-            ("startsWith", 1) => |text, part| text.starts_with(part),
-            ("endsWith", 1) => |text, part| text.ends_with(part),
-            _ => {
-                return self.refuse(
-                    node,
-                    format!("`{name}` with {} arguments is not supported; {SUPPORTED}", args.len()),
-                );
-            }
-        };
-        match (self.code(target)?, self.code(&args[0])?) {
-            (Code::Text(text), Code::Text(part)) => {
-                Ok(boolean(move |it| Ok(test(&text.get(it), &part.get(it)))))
-            }
-            (text, part) => {
-                let (text, part) = (text.type_name(), part.type_name());
-                self.refuse(
-                    node,
-                    format!("`{name}` takes two strings and is given {text} and {part}"),
-                )
-            }
         }
     }
 
-    /// The characters of a text, the items of a list.
-    fn size(&self, of: &IdedExpr) -> Typed {
-        match self.code(of)? {
-            Code::Text(text) => Ok(int(move |it| Ok(text.get(it).chars().count() as i64))),
-            Code::Texts(list) => Ok(int(move |it| Ok(list(it).len() as i64))),
-            other => self.refuse(
-                of,
-                format!(
-                    "`size` takes a string or a list and this is of type {}",
-                    other.type_name()
-                ),
-            ),
-        }
+    pub(super) fn refuse<T>(
+        &self,
+        node: &IdedExpr,
+        message: impl Into<String>,
+    ) -> Result<T, ExpressionError> {
+        Err(ExpressionError { message: message.into(), offset: self.place(node) })
     }
 
-    fn within(&self, node: &IdedExpr, item: &IdedExpr, list: &IdedExpr) -> Typed {
-        let item = self.code(item)?;
-        if let Expr::List(literal) = &list.expr {
-            return self.within_literal(item, &literal.elements);
-        }
-        match (item, self.code(list)?) {
-            (Code::Text(text), Code::Texts(list)) => Ok(boolean(move |it| {
-                let text = text.get(it);
-                Ok(list(it).iter().any(|other| **other == *text))
-            })),
-            (item, list) => {
-                let (item, list) = (item.type_name(), list.type_name());
-                self.refuse(
-                    node,
-                    format!("`in` takes a value and a list and is given {item} and {list}"),
-                )
+    /// Where a node stands; a call, whose place is its parenthesis, at its name.
+    fn place(&self, node: &IdedExpr) -> usize {
+        let start = self.positions.offset_for(node.id).map_or(0, |(start, _)| start as usize);
+        match (&node.expr, self.source.get(..start)) {
+            (Expr::Call(call), Some(before)) if before.ends_with(&call.func_name) => {
+                start - call.func_name.len()
             }
+            _ => start,
         }
-    }
-
-    fn within_literal(&self, item: Code, elements: &[IdedExpr]) -> Typed {
-        let (mut texts, mut numbers) = (Vec::new(), Vec::new());
-        for element in elements {
-            match (&item, &element.expr) {
-                (Code::Text(_), Expr::Literal(LiteralValue::String(text))) => {
-                    texts.push(Box::<str>::from(text.inner()))
-                }
-                (Code::Int(_), Expr::Literal(LiteralValue::Int(number))) => {
-                    numbers.push(*number.inner())
-                }
-                _ => {
-                    let wanted = item.type_name();
-                    return self.refuse(element, format!("the list is compared with a value of type {wanted} and must hold such literals"));
-                }
-            }
-        }
-        match item {
-            Code::Text(text) => Ok(boolean(move |it| {
-                let text = text.get(it);
-                Ok(texts.iter().any(|other| **other == *text))
-            })),
-            Code::Int(number) => Ok(boolean(move |it| Ok(numbers.contains(&number(it)?)))),
-            _ => Ok(boolean(|_| Ok(false))), // an empty list: whatever holds any element is refused above
-        }
-    }
-
-    fn refuse<T>(&self, node: &IdedExpr, message: impl Into<String>) -> Result<T, PredicateError> {
-        let offset = self.positions.offset_for(node.id).map_or(0, |(start, _)| start as usize);
-        Err(PredicateError { message: message.into(), offset })
     }
 }
 
-const SUPPORTED: &str =
-    "there are == != < <= > >= && || ! + - * / %, in, size, contains, startsWith and endsWith";
+fn is_operator(name: &str) -> bool {
+    name.starts_with('_') && name.ends_with('_')
+}
 
-fn constant(value: i64) -> Code {
+/// The value in a slot of a row.
+pub(super) fn slot_code(slot: usize, kind: FieldType) -> Code {
+    match kind {
+        FieldType::Bool => boolean(move |it| match row_slot(it.record, slot) {
+            Scalar::Bool(value) => Ok(*value),
+            other => mistyped(other),
+        }),
+        FieldType::Int => int(move |it| match row_slot(it.record, slot) {
+            Scalar::Int(value) => Ok(*value),
+            other => mistyped(other),
+        }),
+        FieldType::Double => double(move |it| match row_slot(it.record, slot) {
+            Scalar::Double(value) => Ok(*value),
+            other => mistyped(other),
+        }),
+        FieldType::String => Code::Text(TextCode::Slot(slot)),
+        FieldType::Strings => Code::List(ListCode::Slot(slot)),
+    }
+}
+
+pub(super) fn constant(value: i64) -> Code {
     int(move |_| Ok(value))
 }
 
-#[cold]
-fn mistyped<T>(found: &Scalar) -> T {
-    panic!("a row holds a {} where its schema says otherwise", found.field_type())
-}
-
-/// An operator as people write it.
-fn spelled(name: &str) -> &str {
-    name.trim_matches(['_', '@'])
+/// What somebody who wrote `name` may have meant.
+pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let far = name.len() / 3 + 1;
+    let distance = |other: &str| match other.eq_ignore_ascii_case(name) {
+        true => 0,
+        false => strsim::damerau_levenshtein(name, other),
+    };
+    let near = known.into_iter().map(|other| (distance(other), other));
+    near.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance).map(|n| n.1)
 }

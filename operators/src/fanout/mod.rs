@@ -39,7 +39,11 @@ pub const DESCRIPTION: Description = Description {
     ],
     outputs: &[
         Port::of("deliveries", &[RecordType::Delivery], "events and the users that get them"),
-        Port::of("stats", &[RecordType::FanoutStats], "one record a message: recipients and bytes"),
+        Port::of(
+            "stats",
+            &[RecordType::FanoutStats],
+            "one record a message: recipients, bytes, and the time since it was ordered",
+        ),
     ],
     options: &[],
     provides: &[],
@@ -74,7 +78,7 @@ impl Operator for Fanout {
         self.settle(now);
         for record in records.drain(..) {
             match record {
-                Record::Committed(committed) => self.message(&committed, out),
+                Record::Committed(committed) => self.message(now, &committed, out),
                 Record::Fact(committed) => {
                     let deliver =
                         |delivery| out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
@@ -98,13 +102,14 @@ impl Fanout {
         }
     }
 
-    fn message(&mut self, committed: &Committed, out: &mut Out) {
+    fn message(&mut self, now: Time, committed: &Committed, out: &mut Out) {
         let message = &committed.message;
         let Some((room, to)) = self.rooms.audience(committed.keys.conversation) else { return };
         let stats = FanoutStats {
             conversation_type: room.kind,
             recipients: to.len() as u32,
             bytes: (message.text.len() + message.payload.len()) as u32,
+            cost_ms: (now.ms() as i64 - message.created_at).clamp(0, i64::from(u32::MAX)) as u32,
         };
         out.send(STATS, Record::FanoutStats(stats));
         if !to.is_empty() {

@@ -66,12 +66,14 @@ pub struct Port {
     /// An input that may be fed from downstream. It re-enters as completions in a later epoch, so it
     /// is the one cycle that `check` accepts.
     pub feedback: bool,
+    /// An input of any type whose wires may differ in what they carry.
+    pub mixed: bool,
 }
 
 impl Port {
     /// A required input, or an output.
     pub const fn of(name: &'static str, types: &'static [RecordType], doc: &'static str) -> Self {
-        Self { name, types, doc, required: true, feedback: false }
+        Self { name, types, doc, required: true, feedback: false, mixed: false }
     }
 
     /// An input that may be left out.
@@ -83,6 +85,12 @@ impl Port {
     /// An input that may be fed from downstream.
     pub const fn feedback(mut self) -> Self {
         self.feedback = true;
+        self
+    }
+
+    /// An input whose wires may carry different types.
+    pub const fn mixed(mut self) -> Self {
+        self.mixed = true;
         self
     }
 }
@@ -111,7 +119,7 @@ pub struct Description {
     pub key: Key,
     pub state: State,
     /// The first input is the main one, which `inputs = [..]` feeds. Empty types: accepts any, and the
-    /// outputs with empty types carry what the main input carries.
+    /// outputs with empty types carry what the main input carries, unless `infer` says otherwise.
     pub inputs: &'static [Port],
     /// The first output is the main one, which a bare node name means.
     pub outputs: &'static [Port],

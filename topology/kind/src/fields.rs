@@ -241,6 +241,7 @@ const FANOUT_STATS: &[Field] = fields!(Record::FanoutStats(it) =>
     "conversationType": String(it.conversation_type.as_str_name()),
     "recipients": Int(i64::from(it.recipients)),
     "bytes": Int(i64::from(it.bytes)),
+    "costMs": Int(i64::from(it.cost_ms)),
 );
 
 /// Conversation and user of what was refused.

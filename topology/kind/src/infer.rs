@@ -8,8 +8,9 @@ pub type Infer = fn(&Inference<'_>) -> Result<Vec<Shape>, Vec<Mistake>>;
 
 /// What is known of a node when its types are derived.
 pub struct Inference<'a> {
-    /// By input port. `None`: not wired, or its producer has mistakes of its own.
-    pub inputs: &'a [Option<Shape>],
+    /// By input port: what its wires carry, each shape once. Empty: not wired, or its producers have
+    /// mistakes of their own.
+    pub inputs: &'a [Vec<Shape>],
     pub options: &'a Options,
     /// How many outputs the node has: those of the description, then those that the file names.
     pub outputs: usize,
@@ -18,12 +19,13 @@ pub struct Inference<'a> {
 impl Inference<'_> {
     /// Every output carries what the main input carries.
     pub fn all_like_input(&self) -> Vec<Shape> {
-        self.inputs.first().cloned().flatten().map_or_else(Vec::new, |s| vec![s; self.outputs])
+        let main = self.inputs.first().and_then(|shapes| shapes.first());
+        main.map_or_else(Vec::new, |shape| vec![shape.clone(); self.outputs])
     }
 }
 
 /// A mistake in an option that types show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mistake {
     pub option: &'static str,
     /// The key inside the option's table, or the text inside its list.

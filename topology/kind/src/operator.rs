@@ -82,8 +82,8 @@ pub struct OperatorContext<'a> {
     /// The node's name in the file.
     pub name: &'a str,
     pub options: &'a Options,
-    /// What each input port carries; `None`: not wired.
-    pub inputs: &'a [Option<Shape>],
+    /// By input port: what its wires carry, each shape once.
+    pub inputs: &'a [Vec<Shape>],
     /// What each output port carries; `None`: of a kind that never sends there.
     pub outputs: &'a [Option<Shape>],
     pub part: Part,

@@ -24,13 +24,13 @@ pub(super) fn check(
     let Some(infer) = node.kind.infer else {
         for (output, slot) in node.outputs.iter().zip(&mut shapes[id]) {
             if output.types.is_empty() {
-                *slot = inputs.first().cloned().flatten();
+                *slot = inputs.first().and_then(|shapes| shapes.first()).cloned();
             }
         }
         return;
     };
     let wanted = node.kind.description.inputs.iter().zip(&inputs);
-    if wanted.clone().any(|(port, shape)| port.required && shape.is_none()) {
+    if wanted.clone().any(|(port, shapes)| port.required && shapes.is_empty()) {
         return; // its producers have mistakes of their own
     }
     let outputs = node.outputs.len();
@@ -42,10 +42,17 @@ pub(super) fn check(
     }
 }
 
-/// What each input port of a node carries: what its first wire does.
-pub(crate) fn input_shapes(node: &Node, shapes: &Shapes) -> Vec<Option<Shape>> {
+/// What each input port of a node carries: the shapes of its wires, each once.
+pub(crate) fn input_shapes(node: &Node, shapes: &Shapes) -> Vec<Vec<Shape>> {
     let carried = |wires: &Vec<Wire>| {
-        wires.first().and_then(|wire| shapes[wire.from.0].get(wire.from.1).cloned().flatten())
+        let mut carried = Vec::new();
+        for wire in wires {
+            match shapes[wire.from.0].get(wire.from.1) {
+                Some(Some(shape)) if !carried.contains(shape) => carried.push(shape.clone()),
+                _ => {}
+            }
+        }
+        carried
     };
     node.inputs.iter().map(carried).collect()
 }
@@ -76,7 +83,7 @@ fn check_port(
                 .error("E011", &wire.span, message, format!("a {carried} here"))
                 .also(&producer.span, format!("`{}` is defined here", producer.name));
         }
-        if takes.is_empty() && first.is_some_and(|first| first != carried) {
+        if takes.is_empty() && !described.mixed && first.is_some_and(|first| first != carried) {
             let message = format!(
                 "the inputs of `{}` carry {} and {carried}",
                 node.name,
@@ -89,13 +96,13 @@ fn check_port(
     }
 }
 
-fn report(node: &Node, inputs: &[Option<Shape>], mistake: &Mistake, diagnostics: &mut Diagnostics) {
+fn report(node: &Node, inputs: &[Vec<Shape>], mistake: &Mistake, diagnostics: &mut Diagnostics) {
     let options = node.kind.description.options;
     let kind = options.iter().find(|o| o.name == mistake.option).map(|o| o.kind);
     let is_expression =
         matches!(kind, Some(OptType::Predicate | OptType::Expression | OptType::Expressions));
     let place = place_of(node, mistake, diagnostics);
-    let input = inputs.first().cloned().flatten();
+    let input = inputs.first().and_then(|shapes| shapes.first());
     let on = input.map_or_else(String::new, |shape| format!(" on {:?}", shape.record_type()));
     let message = match &mistake.within {
         Some(key) => {

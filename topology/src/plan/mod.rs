@@ -89,8 +89,9 @@ pub struct Plan {
     pub order: Vec<NodeId>,
     /// The stage of each node; sinks that inherit run in the stage of each wire.
     pub stages: Vec<Stage>,
-    /// What each input port of each node carries; both parts of a split node have those of the whole.
-    pub inputs: Vec<Vec<Option<Shape>>>,
+    /// What the wires into each input port of each node carry, each shape once; both parts of a split node
+    /// have those of the whole.
+    pub inputs: Vec<Vec<Vec<Shape>>>,
     /// What each output port of each node carries, likewise.
     pub outputs: Vec<Vec<Option<Shape>>>,
     /// The node that the process recovers from.

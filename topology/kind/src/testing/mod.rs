@@ -13,8 +13,8 @@ use imflow_proto::{Record, Requester, Ticket};
 use imflow_proto::id::ServerMsgIds;
 
 use crate::{
-    Description, Form, Inference, Kind, Operator, OperatorContext, Options, Out, Part, Shape,
-    StartError, Time,
+    Description, Form, Inference, Kind, Mistake, Operator, OperatorContext, Options, Out, Part,
+    Shape, StartError, Time, Value,
 };
 
 pub use clock::ManualClock;
@@ -23,61 +23,122 @@ pub use injector::{FakeInjector, Sent};
 /// An operator under test, its clock and what it has sent.
 pub struct Driver<O> {
     pub operator: O,
-    description: &'static Description,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
     now: Time,
     out: Out,
     sent: Vec<Vec<Record>>,
 }
 
-/// Builds an operator as the runtime does, for inputs of these shapes.
-///
-/// # Errors
-/// What the kind finds wrong.
-pub fn build(
-    kind: &Kind,
-    options: &Options,
-    part: Part,
-    inputs: &[Shape],
-) -> Result<Box<dyn Operator>, StartError> {
-    let Form::Operator(build) = &kind.form else {
-        return Err(StartError::new("only state machines can be driven"));
-    };
-    let inputs: Vec<_> = inputs.iter().cloned().map(Some).collect();
-    let count = kind.description.outputs.len();
-    let inference = Inference { inputs: &inputs, options, outputs: count };
-    let outputs: Vec<_> = match kind.infer.map(|infer| infer(&inference)) {
-        Some(Ok(shapes)) => shapes.into_iter().map(Some).collect(),
-        Some(Err(mistakes)) => return Err(StartError::new(mistakes[0].message.clone())),
-        None => vec![None; count],
-    };
-    build(&OperatorContext {
-        name: "test",
-        options,
-        inputs: &inputs,
-        outputs: &outputs,
-        part,
-        partitions: 1,
-        workers: 1,
-        ids: &Arc::new(ServerMsgIds::new(0)),
-    })
+/// One node of a kind as the file would have it.
+#[derive(Clone)]
+pub struct Node<'a> {
+    pub kind: &'a Kind,
+    pub options: &'a Options,
+    /// By input port: what its wires carry.
+    pub inputs: &'a [Vec<Shape>],
+    pub part: Part,
+    pub workers: usize,
+}
+
+impl<'a> Node<'a> {
+    /// A whole node whose every input port has one wire.
+    pub fn new(kind: &'a Kind, options: &'a Options, inputs: &'a [Vec<Shape>]) -> Self {
+        Self { kind, options, inputs, part: Part::Whole, workers: 1 }
+    }
+
+    /// One part of a split node, with so many workers.
+    pub fn part(mut self, part: Part, workers: usize) -> Self {
+        (self.part, self.workers) = (part, workers);
+        self
+    }
+
+    /// What its outputs carry.
+    ///
+    /// # Errors
+    /// The mistakes that the kind finds in its options.
+    pub fn shapes(&self) -> Result<Vec<Shape>, Vec<Mistake>> {
+        let outputs = self.output_names().len();
+        let inference = Inference { inputs: self.inputs, options: self.options, outputs };
+        self.kind.infer.map_or_else(|| Ok(Vec::new()), |infer| infer(&inference))
+    }
+
+    /// Builds its operator as the runtime does.
+    ///
+    /// # Errors
+    /// What the kind finds wrong.
+    pub fn build(&self) -> Result<Box<dyn Operator>, StartError> {
+        let Form::Operator(build) = &self.kind.form else {
+            return Err(StartError::new("only state machines can be driven"));
+        };
+        let shapes = self.shapes().map_err(|all| StartError::new(all[0].message.clone()))?;
+        let mut outputs: Vec<_> = shapes.into_iter().map(Some).collect();
+        outputs.resize(self.output_names().len(), None);
+        build(&OperatorContext {
+            name: "test",
+            options: self.options,
+            inputs: self.inputs,
+            outputs: &outputs,
+            part: self.part,
+            partitions: 1,
+            workers: self.workers,
+            ids: &Arc::new(ServerMsgIds::new(0)),
+        })
+    }
+
+    /// Its operator under test.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn drive(&self) -> Driver<Box<dyn Operator>> {
+        let operator = self.build().unwrap_or_else(|e| panic!("it cannot be built: {e}"));
+        let inputs = match self.part {
+            Part::Merge => vec!["partials".to_owned()],
+            Part::Whole | Part::Local => names(self.kind.description.inputs),
+        };
+        let outputs = match self.part {
+            Part::Local => vec!["partials".to_owned()],
+            Part::Whole | Part::Merge => self.output_names(),
+        };
+        Driver::new(operator, inputs, outputs)
+    }
+
+    fn output_names(&self) -> Vec<String> {
+        let description = self.kind.description;
+        let mut all = names(description.outputs);
+        let named = description.outputs_from.and_then(|option| self.options.get(option));
+        if let Some(Value::Entries(entries)) = named {
+            all.extend(entries.iter().map(|(name, _)| name.clone()));
+        }
+        all
+    }
+}
+
+fn names(ports: &[crate::Port]) -> Vec<String> {
+    ports.iter().map(|port| port.name.to_owned()).collect()
 }
 
 /// Starts at 1,000,000 ms.
 pub fn drive<O: Operator>(operator: O, description: &'static Description) -> Driver<O> {
-    let ports = description.outputs.len();
-    Driver {
-        operator,
-        description,
-        now: Time::from_ms(1_000_000),
-        out: Out::new(ports),
-        sent: vec![Vec::new(); ports],
-    }
+    Driver::new(operator, names(description.inputs), names(description.outputs))
 }
 
 impl<O: Operator> Driver<O> {
+    fn new(operator: O, inputs: Vec<String>, outputs: Vec<String>) -> Self {
+        let ports = outputs.len();
+        Self {
+            operator,
+            inputs,
+            outputs,
+            now: Time::from_ms(1_000_000),
+            out: Out::new(ports),
+            sent: vec![Vec::new(); ports],
+        }
+    }
+
     /// Sends a batch to the input port of this name.
     pub fn send(&mut self, port: &str, records: impl IntoIterator<Item = Record>) -> &mut Self {
-        let index = self.description.inputs.iter().position(|p| p.name == port);
+        let index = self.inputs.iter().position(|name| name == port);
         let index = index.unwrap_or_else(|| panic!("no input port `{port}`"));
         self.now = self.now.next(self.now.ms());
         let mut records: Vec<Record> = records.into_iter().collect();
@@ -105,7 +166,7 @@ impl<O: Operator> Driver<O> {
 
     /// Takes what was sent on the output port of this name since the last call.
     pub fn take(&mut self, port: &str) -> Vec<Record> {
-        let index = self.description.outputs.iter().position(|p| p.name == port);
+        let index = self.outputs.iter().position(|name| name == port);
         std::mem::take(&mut self.sent[index.unwrap_or_else(|| panic!("no output port `{port}`"))])
     }
 
