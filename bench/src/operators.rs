@@ -155,7 +155,6 @@ fn messages(count: usize) -> Vec<Record> {
         payload: Default::default(),
         created_at: 1,
     };
-    let committed =
-        |n| Committed { lsn: n as u64, ticket: None, session: None, message: Arc::new(message(n)) };
-    (0..count.max(CONVERSATIONS)).map(|n| Record::Committed(Arc::new(committed(n)))).collect()
+    let committed = |n| Arc::new(Committed::recovered(n as u64, message(n)));
+    (0..count.max(CONVERSATIONS)).map(|n| Record::Committed(committed(n))).collect()
 }
