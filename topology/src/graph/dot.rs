@@ -31,8 +31,8 @@ impl Picture {
                 attributes.push(format!("label={}", quoted(&label)));
             }
             if wire.kind.is_dotted() {
-                // What comes back does not decide who stands left of whom.
-                attributes.push("style=dotted, constraint=false".to_owned());
+                // Not also `constraint=false`: with it Graphviz fails on some graphs ("trouble in init_rank").
+                attributes.push("style=dotted".to_owned());
             }
             attributes.push(format!("tooltip={}", quoted(&self.sentence(wire))));
             let (from, to) = (&nodes[wire.from.0], &nodes[wire.to.0]);
