@@ -124,8 +124,8 @@ impl Slowmode {
 
 #[cfg(test)]
 mod tests {
-    use imflow_kind::testing::{Answers, Driver, build, drive};
-    use imflow_kind::{Options, Part, Value};
+    use imflow_kind::testing::{Answers, Driver, Node};
+    use imflow_kind::{Options, Value};
     use imflow_proto::record::{Scopes, Session};
     use imflow_proto::wire;
 
@@ -135,8 +135,7 @@ mod tests {
         let mut options = Options::default();
         options.set("every", Value::Duration(std::time::Duration::from_secs(3)));
         options.set("senders", Value::Integer(senders));
-        let built = build(&kind(), &options, Part::Whole, &[]);
-        drive(built.expect("the options are good"), &DESCRIPTION)
+        Node::new(&kind(), &options, &[]).drive()
     }
 
     fn write(driver: &mut Driver<Box<dyn Operator>>, user: &str, conversation: &str) -> bool {

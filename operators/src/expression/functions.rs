@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cel::IdedExpr;
+use imflow_kind::units;
 use regex::Regex;
 
 use super::Fault;
@@ -182,17 +183,14 @@ fn duration(typing: &Typing<'_>, of: &IdedExpr) -> Typed {
 }
 
 fn milliseconds(written: &str) -> Option<i64> {
-    const UNITS: [(&str, i64); 5] =
-        [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let (mut total, mut rest) = (0_i64, written);
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: i64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let factor = UNITS.iter().find(|(unit_name, _)| *unit_name == &rest[..unit])?.1;
-        total = total.checked_add(number.checked_mul(factor)?)?;
-        rest = &rest[unit..];
+        let unit = rest.find(|c: char| !c.is_ascii_digit())?;
+        let length = rest[unit..].find(|c: char| c.is_ascii_digit());
+        let end = length.map_or(rest.len(), |length| unit + length);
+        let part = units::duration_ms(&rest[..end]).ok()?;
+        total = total.checked_add(i64::try_from(part).ok()?)?;
+        rest = &rest[end..];
     }
     (!written.is_empty()).then_some(total)
 }

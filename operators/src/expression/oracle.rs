@@ -151,8 +151,12 @@ fn values_and_faults_are_those_of_the_interpreter() {
         let depth = 1 + dice.below(2);
         let source = expression(&mut dice, kind, depth);
         let slots = values(&mut dice);
-        let ours = Expression::compile(&shape, &source)
-            .unwrap_or_else(|e| panic!("seed {seed}, {source}: {e:?}"));
+        let ours = match Expression::compile(&shape, &source) {
+            Ok(ours) => ours,
+            // The one thing that the grammar above writes and the compiler refuses.
+            Err(error) if error.message == "a loop cannot stand inside another" => continue,
+            Err(error) => panic!("seed {seed}, {source}: {error:?}"),
+        };
         assert_eq!(ours.field_type(), kind, "{source}");
         let mut context = Context::with_env(Arc::clone(&env));
         for ((name, _), slot) in FIELDS.iter().zip(&slots) {
