@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use commands::{chat, check, explain, fmt, graph, list, plan, run, schema, token};
+use commands::{chat, check, explain, fmt, graph, list, plan, run, schema, test, token};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,6 +35,7 @@ Examples:
   imflow check --config my.toml              find every mistake in a file
   imflow graph                               see the topology
   imflow explain filter                      all that there is to know of a kind
+  imflow test                                run ./dataflow.test.toml in virtual time
   imflow --set listeners.main.address=127.0.0.1:9000
 
 Exit codes: 0 fine, 1 failed, 2 the command line is wrong, 78 the configuration has mistakes.";
@@ -57,6 +58,8 @@ enum Command {
     /// Find every mistake in the topology, without starting anything
     Check,
     Plan(plan::PlanArgs),
+    /// Run the tests of a topology, in virtual time
+    Test(test::TestArgs),
     /// Print a token for a client, or a key for the control API, and nothing else
     Token(token::TokenArgs),
     /// Talk in a conversation from this terminal
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
         Command::Run => run::run(file).map(done),
         Command::Check => check::check(file).map(done),
         Command::Plan(args) => plan::plan(&args, file),
+        Command::Test(args) => test::test(&args, file),
         Command::Token(args) => token(&args, file).map(done),
         Command::Chat(args) => chat(args, file).map(done),
         Command::List(args) => list::list(&args).map(done),

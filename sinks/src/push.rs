@@ -53,7 +53,7 @@ pub static DESCRIPTION: Description = Description {
 
 /// The kind `push`.
 pub fn kind() -> Kind {
-    Kind::sink(&DESCRIPTION, build)
+    Kind::sink(&DESCRIPTION, build).simulated_as_it_is()
 }
 
 fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {

@@ -9,4 +9,5 @@ pub mod list;
 pub mod plan;
 pub mod run;
 pub mod schema;
+pub mod test;
 pub mod token;

@@ -6,7 +6,8 @@
 //!
 //! Each phase is a type and a module, so a later phase cannot see a mistake that an earlier one should
 //! have found: a `Resolved` graph holds no bad name, a `Checked` one no bad edge or option. `check` and
-//! `run` both call [`compile`]. The compiler knows no kind by name; it is handed a [`Registry`].
+//! `run` both call [`compile`]; a [`Simulation`] runs a plan in virtual time, for the tests of a
+//! [`Suite`]. The compiler knows no kind by name; it is handed a [`Registry`].
 
 mod check;
 mod diagnostic;
@@ -16,10 +17,12 @@ mod graph;
 pub mod outline;
 mod parse;
 mod plan;
+mod probe;
 mod registry;
 mod render;
 mod resolve;
 mod run;
+mod scenario;
 mod schema;
 mod values;
 
@@ -28,9 +31,11 @@ pub use diagnostic::{Diagnostics, Sources, did_you_mean};
 pub use format::format;
 pub use graph::Picture;
 pub use plan::{Edge, EdgeKind, Plan, Stage};
+pub use probe::{Injection, Probe};
 pub use registry::Registry;
 pub use resolve::{Listener, Node, NodeId, Output, Service as ServiceTable};
-pub use run::{Running, start};
+pub use run::{Restless, Running, Simulation, start};
+pub use scenario::{Failure, Suite, Verdict, junit, report, summary};
 pub use schema::{option_schema, schema};
 pub use values::{expected, role_phrase};
 

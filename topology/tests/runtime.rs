@@ -172,8 +172,10 @@ fn rig(operators: &str, collect: &str) -> Rig {
     let sender = Arc::new(Mutex::new(sender));
     let driver = Arc::clone(&slot);
     let kinds = [
-        Kind::source(&DRIVER, move |_| Ok(Box::new(Driver(Arc::clone(&driver))))),
-        Kind::sink(&COLLECT, move |_| Ok(Box::new(Collect(Arc::clone(&sender))))),
+        Kind::source(&DRIVER, move |_| Ok(Box::new(Driver(Arc::clone(&driver)))))
+            .simulated_as_it_is(),
+        Kind::sink(&COLLECT, move |_| Ok(Box::new(Collect(Arc::clone(&sender)))))
+            .simulated_as_it_is(),
         Kind::operator(&BOUNCE, |_| Ok(Box::new(Bounce))),
         Kind::operator(&LATER, |_| Ok(Box::new(Later::default()))),
         Kind::operator(&USERS, |_| Ok(Box::new(Users))),

@@ -42,7 +42,7 @@ impl Gateway {
             context.roles.offer(&context.name, Arc::clone(&gateway) as Arc<dyn Outboxes>);
             Ok(Box::new(Door(Arc::clone(&gateway))))
         };
-        Kind::source(description, build)
+        Kind::source(description, build).simulated_as_it_is()
     }
 
     pub(super) fn injector(&self) -> Result<Arc<dyn Injector>, Failure> {

@@ -151,7 +151,7 @@ pub fn kind() -> Kind {
 /// given is committed, indexed and answered on the thread that gives it, before the call returns. It
 /// keeps the newest segments and forgets older ones.
 pub fn simulated_log() -> Kind {
-    Kind::sink(&DESCRIPTION, in_memory)
+    Kind::sink(&DESCRIPTION, in_memory).simulated_as_it_is()
 }
 
 fn on_disk(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {

@@ -5,12 +5,13 @@
 //! its command's id.
 
 mod answer;
+mod simulated;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use imflow_kind::{
-    Description, Family, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port,
+    Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port,
     RoleName, Roles, Sink, StartError, State, Store, Time,
 };
 use imflow_proto::record::{Query, Reply};
@@ -57,7 +58,7 @@ const THREADS: usize = 2;
 
 /// The kind `reader`.
 pub fn kind() -> Kind {
-    Kind::sink(&DESCRIPTION, build)
+    Kind::sink(&DESCRIPTION, build).simulated_by(Form::Sink(Arc::new(simulated::build)))
 }
 
 fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
@@ -91,9 +92,7 @@ impl Sink for Reader {
     }
 
     fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
-        let store = self.roles.find::<Arc<dyn Store>>(&self.of).ok_or_else(|| {
-            StartError::new(format!("sink `{}` reads from `{}`, which holds no messages; `of` must name a sink of kind `log`", self.name, self.of))
-        })?;
+        let store = store_of(&self.roles, &self.name, &self.of)?;
         for number in 0..THREADS {
             let (inbox, store, injector) =
                 (self.inbox.clone(), Arc::clone(&store), Arc::clone(&injector));
@@ -118,13 +117,25 @@ impl Sink for Reader {
 
 fn run(inbox: &flume::Receiver<Waiting>, store: &dyn Store, injector: &dyn Injector) {
     while let Ok(Some((worker, query))) = inbox.recv() {
-        // The gateway has answered TIMEOUT, or the session is gone: nobody reads the page.
-        if query.ticket.is_answered() {
-            continue;
+        if let Some(reply) = reply_to(&query, store) {
+            injector.send(worker, 0, vec![reply]);
         }
-        let reply = Reply { ticket: query.ticket.clone(), body: answer(store, &query) };
-        injector.send(worker, 0, vec![Record::Reply(Arc::new(reply))]);
     }
+}
+
+/// The store that the option `of` names.
+fn store_of(roles: &Roles, name: &str, of: &str) -> Result<Arc<dyn Store>, StartError> {
+    roles.find(of).ok_or_else(|| {
+        StartError::new(format!("sink `{name}` reads from `{of}`, which holds no messages; `of` must name a sink of kind `log`"))
+    })
+}
+
+/// The answer to a query, if anybody still waits: the gateway may have answered TIMEOUT, or the session
+/// may be gone.
+fn reply_to(query: &Query, store: &dyn Store) -> Option<Record> {
+    let ticket = query.ticket.clone();
+    (!ticket.is_answered())
+        .then(|| Record::Reply(Arc::new(Reply { ticket, body: answer(store, query) })))
 }
 
 struct ReaderIntake {

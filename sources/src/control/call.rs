@@ -70,11 +70,16 @@ impl Shared {
         let (sender, answer) = oneshot::channel();
         let ticket = Ticket::new(0, Arc::new(Caller(Mutex::new(Some(sender)))), Some(credit));
         self.injector.send(worker, port, vec![record(ticket.clone())]);
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(Ok(Body::Error(error))) => Err(error.into()),
-            Ok(Ok(body)) => Ok(body),
-            Ok(Err(_)) => Err(Refusal::of(ErrorCode::Internal, "the call was lost; try again")),
-            Err(_) => {
+        let answer = tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = self.pace.sleep(self.timeout) => None,
+        };
+        match answer {
+            Some(Ok(Body::Error(error))) => Err(error.into()),
+            Some(Ok(body)) => Ok(body),
+            Some(Err(_)) => Err(Refusal::of(ErrorCode::Internal, "the call was lost; try again")),
+            None => {
                 let error = wire::Error::of(
                     ErrorCode::Timeout,
                     "no answer in time; the change may still come into force: look before you try again",
@@ -85,23 +90,19 @@ impl Shared {
         }
     }
 
-    /// Reads from the store, off the I/O threads.
+    /// Reads from the store.
     pub(super) async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         read: impl FnOnce(&dyn imflow_kind::Store) -> Result<T, imflow_kind::StoreError>
         + Send
         + 'static,
     ) -> Result<T, Refusal> {
-        let failed = |e: &dyn std::fmt::Display| {
-            tracing::error!(error = %e, "a read failed");
+        self.pace.read(&self.store, read).await.map_err(|error| {
+            tracing::error!(%error, "a read failed");
             Refusal::of(
                 ErrorCode::Internal,
                 "the store could not be read; the server's log says why",
             )
-        };
-        let _turn = self.readers.acquire().await.map_err(|e| failed(&e))?;
-        let shared = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || read(&*shared.store)).await;
-        done.map_err(|e| failed(&e))?.map_err(|e| failed(&e))
+        })
     }
 }

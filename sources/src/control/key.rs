@@ -7,13 +7,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use imflow_proto::wire::ErrorCode;
 
-use super::Shared;
+use crate::auth::Secrets;
 use crate::bearer::{bearer, not_accepted};
 use crate::refusal::Refusal;
 
 /// Lets only bearers of a control key pass.
 pub(super) async fn authenticate(
-    State(shared): State<Arc<Shared>>,
+    State(secrets): State<Arc<Secrets>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
@@ -21,7 +21,7 @@ pub(super) async fn authenticate(
         "the control API needs `Authorization: Bearer KEY`; `imflow token --admin` prints a key";
     let token = bearer(request.headers())
         .ok_or_else(|| Refusal::of(ErrorCode::Unauthenticated, sentence))?;
-    let claims = shared.secrets.verify(token).map_err(|e| not_accepted(&e))?;
+    let claims = secrets.verify(token).map_err(|e| not_accepted(&e))?;
     if !claims.scopes.admin {
         let sentence =
             "this is a client's token; the control API needs a key from `imflow token --admin`";

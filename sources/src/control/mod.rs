@@ -12,8 +12,10 @@ mod facts;
 mod key;
 mod messages;
 mod openapi;
+mod pace;
 mod request;
 mod seed;
+mod simulated;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -24,17 +26,14 @@ use std::time::Duration;
 
 use axum::Router;
 use imflow_kind::{
-    Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port,
+    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port,
     RoleName, Source, StartError, State, Store,
 };
 use imflow_proto::RecordType;
-use tokio::sync::Semaphore;
 
+use self::pace::Pace;
 use crate::HttpListener;
 use crate::auth::Secrets;
-
-/// Store reads at a time.
-const READERS: usize = 8;
 
 const DESCRIPTION: Description = Description {
     name: "control",
@@ -85,6 +84,7 @@ const DESCRIPTION: Description = Description {
 /// The kind, for the registry.
 pub(crate) fn kind() -> Kind {
     Kind::source(&DESCRIPTION, |context| Ok(Box::new(Control(context.clone()))))
+        .simulated_by(Form::Source(Arc::new(simulated::build)))
 }
 
 struct Control(IoContext);
@@ -94,9 +94,22 @@ struct Shared {
     injector: Arc<dyn Injector>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    readers: Semaphore,
-    secrets: Secrets,
+    pace: Pace,
     timeout: Duration,
+}
+
+impl Shared {
+    fn new(
+        context: &IoContext,
+        injector: Arc<dyn Injector>,
+        pace: Pace,
+    ) -> Result<Self, StartError> {
+        let store = context.roles.find::<Arc<dyn Store>>(context.options.text("store"));
+        let store = store.ok_or_else(|| StartError::new("its store offers no reads"))?;
+        let clock = Arc::clone(&context.clock);
+        let timeout = context.options.duration("timeout");
+        Ok(Self { injector, store, clock, pace, timeout })
+    }
 }
 
 impl Source for Control {
@@ -106,19 +119,9 @@ impl Source for Control {
         let role = HttpListener::role(listener);
         let listener = context.roles.find::<Arc<HttpListener>>(&role);
         let listener = listener.ok_or_else(|| StartError::new("its listener was not opened"))?;
-        let store = context.roles.find::<Arc<dyn Store>>(context.options.text("store"));
-        let store = store.ok_or_else(|| StartError::new("its store offers no reads"))?;
         let secrets = Secrets::open(&context.data).map_err(|e| StartError::new(e.to_string()))?;
-        let timeout = context.options.duration("timeout");
-        let shared = Arc::new(Shared {
-            injector,
-            store,
-            clock: Arc::clone(&context.clock),
-            readers: Semaphore::new(READERS),
-            secrets,
-            timeout,
-        });
-        listener.mount(routes(&shared));
+        let shared = Arc::new(Shared::new(context, injector, Pace::real())?);
+        listener.mount(guarded(&shared, secrets));
         // Whoever waits for the service to be ready finds the conversations of the file.
         let hold = listener.hold();
         let conversations = context.options.lists("conversations").clone();
@@ -130,11 +133,16 @@ impl Source for Control {
     }
 }
 
-fn routes(shared: &Arc<Shared>) -> Router {
-    Router::new()
-        .nest("/v1", facts::routes().merge(messages::routes()))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(shared), key::authenticate))
+/// Every route, behind a key.
+fn guarded(shared: &Arc<Shared>, secrets: Secrets) -> Router {
+    let guard = axum::middleware::from_fn_with_state(Arc::new(secrets), key::authenticate);
+    routes(|routes| routes.layer(guard)).with_state(Arc::clone(shared))
+}
+
+/// Every route; those that rule anything are behind `guard`.
+fn routes(guard: impl FnOnce(Router<Arc<Shared>>) -> Router<Arc<Shared>>) -> Router<Arc<Shared>> {
+    let ruling = facts::routes().merge(messages::routes());
+    guard(Router::new().nest("/v1", ruling))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))
         .layer(axum::extract::DefaultBodyLimit::max(request::MAX_BODY_BYTES))
-        .with_state(Arc::clone(shared))
 }

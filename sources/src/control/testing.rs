@@ -3,25 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::testing::{FakeInjector, ManualClock};
-use imflow_kind::{Store, StoreError, View};
+use imflow_kind::testing::FakeInjector;
+use imflow_kind::{Store, StoreError, View, VirtualClock};
 use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Messages};
-use tokio::sync::Semaphore;
 
-use super::{READERS, Shared};
-use crate::auth::Secrets;
+use super::Shared;
+use super::pace::Pace;
 
 /// What the clock of the tests says.
 pub(super) const NOW_MS: u64 = 1_000_000;
 
 pub(super) fn shared(injector: Arc<FakeInjector>) -> Arc<Shared> {
-    let data = tempfile::tempdir().expect("a temporary folder");
     Arc::new(Shared {
         injector,
         store: Arc::new(Lobby),
-        clock: Arc::new(ManualClock::at(NOW_MS)),
-        readers: Semaphore::new(READERS),
-        secrets: Secrets::open(data.path()).expect("writable"),
+        clock: Arc::new(VirtualClock::at(NOW_MS)),
+        pace: Pace::real(),
         timeout: Duration::from_secs(1),
     })
 }

@@ -13,10 +13,11 @@ use imflow_proto::record::{UNTIL_LIFTED, Wish};
 use imflow_proto::wire::{Done, envelope};
 use serde_json::Value as Json;
 
+use super::guarded;
 use super::request::MAX_BODY_BYTES;
-use super::routes;
 use super::testing::{NOW_MS, shared};
 use crate::HttpListener;
+use crate::auth::Secrets;
 
 type Wishes = Arc<Mutex<Vec<Wish>>>;
 
@@ -36,9 +37,11 @@ impl Api {
             seen.lock().expect("not poisoned").push(command.wish.clone());
             command.ticket.answer(envelope::Body::Done(Done {}));
         }));
-        let key = shared.secrets.mint_admin(std::time::Duration::from_secs(60)).expect("signed");
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let secrets = Secrets::open(data.path()).expect("writable");
+        let key = secrets.mint_admin(std::time::Duration::from_secs(60)).expect("signed");
         let listener = HttpListener::new("main", "127.0.0.1:0");
-        listener.mount(routes(&shared));
+        listener.mount(guarded(&shared, secrets));
         Self { routes: TowerToHyperService::new(listener.routes()), key, wishes }
     }
 

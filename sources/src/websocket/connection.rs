@@ -69,21 +69,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Lives until either end closes.
     pub(super) async fn run(mut self) {
         self.peer.heard();
-        self.arrive();
+        arrive(&self.gateway, &self.peer);
         let end = self.talk().await;
         leave(&self.gateway, &self.peer, self.wire.out(), true);
         self.say_goodbye(end).await;
-    }
-
-    /// Tells the dataflow. The welcome goes when all stages know of the session, so that after it
-    /// nothing is missed.
-    fn arrive(&self) {
-        let welcome = Arc::new(WelcomeOnDrop {
-            gateway: Arc::clone(&self.gateway),
-            peer: Arc::clone(&self.peer),
-        });
-        let event = session_event(&self.gateway, &self.peer, true);
-        self.gateway.injector.send_and_track(0, port::SESSIONS, vec![event], welcome);
     }
 
     async fn talk(&mut self) -> End {
@@ -190,6 +179,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let _ = timeout(FAREWELL, poll_fn(|cx| self.wire.poll_finish(cx))).await;
     }
+}
+
+/// Tells the dataflow of a session. The welcome goes when all stages know of it, so that after it nothing
+/// is missed.
+pub(super) fn arrive(gateway: &Arc<Gateway>, peer: &Arc<Peer>) {
+    let welcome = Arc::new(WelcomeOnDrop { gateway: Arc::clone(gateway), peer: Arc::clone(peer) });
+    let event = session_event(gateway, peer, true);
+    gateway.injector.send_and_track(0, port::SESSIONS, vec![event], welcome);
 }
 
 /// Takes a session out of the registry and, if the dataflow knows of it, out of the dataflow.

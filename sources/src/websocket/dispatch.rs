@@ -62,6 +62,14 @@ impl Dispatcher {
         }
     }
 
+    /// Delivers everything at once, without windows: for virtual time, in which nobody waits.
+    pub(super) fn deliver_all(&mut self, records: Vec<Record>) {
+        let mut records = records.into_iter();
+        while !records.as_slice().is_empty() {
+            corked(|| self.round(&mut records));
+        }
+    }
+
     /// Wakes those whose pushes have gathered for a window's length.
     async fn end_window(&mut self) {
         if self.waiting.is_empty() || Instant::now() < self.window_ends {
@@ -255,13 +263,6 @@ mod tests {
         names.iter().map(|name| Arc::from(*name)).collect()
     }
 
-    fn round(dispatcher: &mut Dispatcher, records: Vec<Record>) {
-        let mut records = records.into_iter();
-        while !records.as_slice().is_empty() {
-            corked(|| dispatcher.round(&mut records));
-        }
-    }
-
     #[tokio::test]
     async fn a_change_of_receivers_keeps_the_order_of_a_conversation() {
         let (hub, peers) = hub_with(&[("alice", "phone"), ("bob", "phone")]);
@@ -272,7 +273,7 @@ mod tests {
             deliver(3, &both, 0),
             deliver(4, &both, 0),
         ];
-        round(&mut Dispatcher::new(hub), records);
+        Dispatcher::new(hub).deliver_all(records);
         assert_eq!(pushed_seqs(&peers[0]), [1, 3, 4]);
         assert_eq!(pushed_seqs(&peers[1]), [1, 2, 3, 4]);
     }
@@ -281,10 +282,8 @@ mod tests {
     async fn the_senders_other_devices_get_what_it_sent() {
         let (hub, peers) = hub_with(&[("alice", "phone"), ("alice", "pad")]);
         let to = users(&["alice"]);
-        round(
-            &mut Dispatcher::new(hub),
-            vec![deliver(1, &to, peers[0].session.number), deliver(2, &to, 0)],
-        );
+        Dispatcher::new(hub)
+            .deliver_all(vec![deliver(1, &to, peers[0].session.number), deliver(2, &to, 0)]);
         assert_eq!(pushed_seqs(&peers[0]), [2]);
         assert_eq!(pushed_seqs(&peers[1]), [1, 2]);
     }
@@ -293,7 +292,7 @@ mod tests {
     async fn a_long_backlog_is_taken_in_rounds() {
         let (hub, peers) = hub_with(&[("alice", "phone")]);
         let to = users(&["alice"]);
-        round(&mut Dispatcher::new(hub), (1..=1_000).map(|seq| deliver(seq, &to, 0)).collect());
+        Dispatcher::new(hub).deliver_all((1..=1_000).map(|seq| deliver(seq, &to, 0)).collect());
         assert_eq!(pushed_seqs(&peers[0]), (1..=1_000).collect::<Vec<_>>());
     }
 
@@ -302,7 +301,7 @@ mod tests {
         let (hub, peers) = hub_with(&[("alice", "phone"), ("bob", "phone")]);
         let sessions = Arc::from([peers[1].session.number, 999]);
         let change = PresenceChange { user_id: "carol".into(), online: true, sessions };
-        round(&mut Dispatcher::new(hub), vec![Record::Presence(Arc::new(change))]);
+        Dispatcher::new(hub).deliver_all(vec![Record::Presence(Arc::new(change))]);
         let mut out = Vec::new();
         peers[0].outbox.take(&mut out);
         assert!(out.is_empty());

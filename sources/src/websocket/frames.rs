@@ -48,6 +48,24 @@ fn append_header(format: Format, length: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// The payloads of whole frames as [`append`] makes them.
+pub(super) fn payloads(mut frames: &[u8]) -> Vec<Bytes> {
+    let mut payloads = Vec::new();
+    while let [_, length, rest @ ..] = frames {
+        let (length, rest) = match (*length, rest) {
+            (126, [a, b, rest @ ..]) => (usize::from(u16::from_be_bytes([*a, *b])), rest),
+            (127, [a, b, c, d, e, f, g, h, rest @ ..]) => {
+                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) as usize, rest)
+            }
+            (short, rest) => (usize::from(short), rest),
+        };
+        let (payload, rest) = rest.split_at(length.min(rest.len()));
+        payloads.push(Bytes::copy_from_slice(payload));
+        frames = rest;
+    }
+    payloads
+}
+
 /// An event and its frames, made when the first receiver of a format asks.
 pub(super) struct Shared {
     envelope: Envelope,
@@ -92,6 +110,7 @@ mod tests {
                 let message =
                     WebSocket::from_raw_socket(stream, Role::Client, None).read().expect("a frame");
                 assert_eq!(matches!(message, Message::Text(_)), format == Format::Json);
+                assert_eq!(payloads(shared.frame(format)), [message.clone().into_data()]);
                 assert_eq!(
                     frame::decode(format, &message.into_data()).expect("well-formed"),
                     [Ok(envelope.clone())]

@@ -22,43 +22,54 @@ use super::hub::{Gateway, NoRoom, Place};
 use super::outbox::Outbox;
 use super::peer::{Peer, Times};
 use crate::PeerAddress;
-use crate::auth::Claims;
+use crate::auth::{Claims, Secrets};
 use crate::bearer::{bearer, not_accepted};
 use crate::refusal::Refusal;
 
 /// When to come back after 429 and 503.
 const RETRY_AFTER_MS: u64 = 5_000;
 
+/// A gateway and what it tells its visitors by.
+pub(super) struct Door {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) secrets: Secrets,
+}
+
 /// `GET {path}`.
-pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    match accept(&gateway, request) {
+pub(super) async fn upgrade(State(door): State<Arc<Door>>, request: Request) -> Response {
+    match door.accept(request) {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn accept(gateway: &Arc<Gateway>, mut request: Request) -> Result<Response, Refusal> {
-    let key = websocket_key(request.headers())?;
-    if gateway.draining.load(Ordering::Acquire) {
-        let error = Error::of(
-            ErrorCode::ShuttingDown,
-            "this node is shutting down; connect again after a short while",
-        );
-        return Err(error.retry_after(RETRY_AFTER_MS).into());
+impl Door {
+    fn accept(&self, mut request: Request) -> Result<Response, Refusal> {
+        let Self { gateway, secrets } = self;
+        let key = websocket_key(request.headers())?;
+        if gateway.draining.load(Ordering::Acquire) {
+            let error = Error::of(
+                ErrorCode::ShuttingDown,
+                "this node is shutting down; connect again after a short while",
+            );
+            return Err(error.retry_after(RETRY_AFTER_MS).into());
+        }
+        let offered = Offered::read(request.headers());
+        let format = offered.format()?;
+        let ip = request
+            .extensions()
+            .get::<PeerAddress>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let place = gateway
+            .doors
+            .enter(ip, &gateway.hub.limits)
+            .map_err(|no_room| refuse_place(&no_room))?;
+        let token = bearer(request.headers()).or(offered.token).ok_or_else(no_token)?;
+        let claims = secrets.verify(token).map_err(|error| not_accepted(&error))?;
+        let peer = register(gateway, claims, format)?;
+        tokio::spawn(connect(Arc::clone(gateway), peer, hyper::upgrade::on(&mut request), place));
+        Ok(switching(&key, format))
     }
-    let offered = Offered::read(request.headers());
-    let format = offered.format()?;
-    let ip = request
-        .extensions()
-        .get::<PeerAddress>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-    let place =
-        gateway.doors.enter(ip, &gateway.hub.limits).map_err(|no_room| refuse_place(&no_room))?;
-    let token = bearer(request.headers()).or(offered.token).ok_or_else(no_token)?;
-    let claims = gateway.secrets.verify(token).map_err(|error| not_accepted(&error))?;
-    let peer = register(gateway, claims, format)?;
-    tokio::spawn(connect(Arc::clone(gateway), peer, hyper::upgrade::on(&mut request), place));
-    Ok(switching(&key, format))
 }
 
 /// Waits for the upgrade, then lives as the connection.
@@ -82,7 +93,12 @@ async fn connect(
     drop(place);
 }
 
-fn register(gateway: &Gateway, claims: Claims, format: Format) -> Result<Arc<Peer>, Refusal> {
+/// Makes a session of what a token grants, in place of an older one of the same device.
+pub(super) fn register(
+    gateway: &Gateway,
+    claims: Claims,
+    format: Format,
+) -> Result<Arc<Peer>, Refusal> {
     let session = Session {
         number: gateway.next_session(),
         user_id: claims.user_id.into(),

@@ -15,7 +15,6 @@ use super::flow::Flow;
 use super::limits::Limits;
 use super::peer::CoarseClock;
 use super::registry::Registry;
-use crate::auth::Secrets;
 
 /// Sessions, and what is to be delivered to them.
 pub(super) struct Hub {
@@ -59,11 +58,10 @@ impl Outboxes for Hub {
     }
 }
 
-/// All that a connection needs.
+/// All that a session needs.
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
     pub(super) injector: Arc<dyn Injector>,
-    pub(super) secrets: Secrets,
     pub(super) node: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
@@ -75,7 +73,6 @@ impl Gateway {
     pub(super) fn new(
         hub: Arc<Hub>,
         injector: Arc<dyn Injector>,
-        secrets: Secrets,
         node: String,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
@@ -83,7 +80,6 @@ impl Gateway {
         Arc::new(Self {
             hub,
             injector,
-            secrets,
             node,
             clock,
             draining: AtomicBool::new(false),

@@ -22,6 +22,7 @@ mod outbox;
 mod peer;
 mod pending;
 mod registry;
+mod simulated;
 #[cfg(test)]
 mod testing;
 mod watch;
@@ -34,14 +35,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use imflow_kind::{
-    Clock, Description, Family, Injector, IoContext, Key, Kind, Limit, Outboxes, Port, RoleName,
-    Roles, Source, StartError, State,
+    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Outboxes, Port,
+    RoleName, Roles, Source, StartError, State,
 };
 use imflow_proto::RecordType;
 use tokio::task::AbortHandle;
 
 use self::close::Close;
 use self::dispatch::Dispatcher;
+use self::handshake::Door;
 use self::hub::{Gateway, Hub};
 use self::limits::Limits;
 use crate::HttpListener;
@@ -115,6 +117,7 @@ const DESCRIPTION: Description = Description {
 /// The kind, for the registry.
 pub(crate) fn kind() -> Kind {
     Kind::source(&DESCRIPTION, |context| Ok(Box::new(WebSocket::build(context)?)))
+        .simulated_by(Form::Source(Arc::new(simulated::build)))
 }
 
 /// The source: built, then started.
@@ -166,14 +169,13 @@ impl Source for WebSocket {
         let gateway = Gateway::new(
             Arc::clone(&self.hub),
             injector,
-            secrets,
             self.node.clone(),
             Arc::clone(&self.clock),
         );
         listener.mount(
             Router::new()
                 .route(&self.path, any(handshake::upgrade))
-                .with_state(Arc::clone(&gateway)),
+                .with_state(Arc::new(Door { gateway: Arc::clone(&gateway), secrets })),
         );
         self.tasks = vec![
             tokio::spawn(Dispatcher::new(Arc::clone(&self.hub)).run()).abort_handle(),

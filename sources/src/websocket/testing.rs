@@ -15,7 +15,6 @@ use super::hub::{Gateway, Hub};
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::peer::{CoarseClock, Peer, Times};
-use crate::auth::Secrets;
 
 pub(super) fn session(user: &str, device: &str, number: u64) -> Session {
     let scopes = Scopes { send: true, read: true, create: true, admin: false };
@@ -88,9 +87,7 @@ pub(super) fn pushed_seqs(peer: &Peer) -> Vec<u64> {
 
 /// A gateway in front of `injector`.
 pub(super) fn gateway(injector: Arc<FakeInjector>, limits: Limits) -> Arc<Gateway> {
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let secrets = Secrets::open(data.path()).expect("writable");
-    Gateway::new(Hub::new(limits), injector, secrets, "node-1".into(), Arc::new(SystemClock))
+    Gateway::new(Hub::new(limits), injector, "node-1".into(), Arc::new(SystemClock))
 }
 
 /// Reads JSON frames of a server.

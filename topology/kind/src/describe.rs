@@ -205,6 +205,12 @@ impl Kind {
         self
     }
 
+    /// The same kind, which touches neither sockets nor disks nor threads, in virtual time.
+    pub fn simulated_as_it_is(mut self) -> Self {
+        self.simulated = Some(self.form.clone());
+        self
+    }
+
     /// The same kind with a form for virtual time.
     pub fn simulated_by(mut self, form: Form) -> Self {
         self.simulated = Some(form);

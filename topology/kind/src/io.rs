@@ -121,6 +121,18 @@ pub trait Source: Send {
 
     /// Ends what is left. Called after the dataflow has finished.
     fn stop(&mut self) {}
+
+    /// In a simulation: does what is due or has become possible, and says whether that was anything.
+    /// Asked again until nothing moves any more, at each instant of virtual time.
+    fn step(&mut self) -> bool {
+        false
+    }
+
+    /// In a simulation: when [`Source::step`] has something to do of its own accord, in milliseconds since
+    /// the Unix epoch.
+    fn next_due(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Takes records out.
@@ -137,6 +149,18 @@ pub trait Sink: Send {
 
     /// Finishes what was taken, makes it durable and ends. Called after the dataflow has finished.
     fn stop(&mut self) {}
+
+    /// In a simulation: does what is due or has become possible, and says whether that was anything.
+    /// Asked again until nothing moves any more, at each instant of virtual time.
+    fn step(&mut self) -> bool {
+        false
+    }
+
+    /// In a simulation: when [`Sink::step`] has something to do of its own accord, in milliseconds since
+    /// the Unix epoch.
+    fn next_due(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A sink's hand inside a worker.

@@ -6,12 +6,14 @@
 //! [`Sink`]. This crate knows neither the compiler nor any concrete kind.
 
 mod collection;
+pub mod construct;
 mod describe;
 pub mod fields;
 mod infer;
 mod io;
 mod operator;
 mod options;
+mod outside;
 mod records;
 mod roles;
 mod shape;
@@ -20,12 +22,15 @@ mod time;
 pub mod units;
 
 pub use collection::{Batches, BuildCollection, Stream};
-pub use describe::{ANY, BuildOperator, Description, Family, Form, Key, Kind, Limit, Port, State};
+pub use describe::{
+    ANY, Build, BuildOperator, Description, Family, Form, Key, Kind, Limit, Port, State,
+};
 pub use infer::{Infer, Inference, Mistake};
 pub use io::{Applied, Feed, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};
+pub use outside::{Act, Action, ActionValue, Actor, Outside, Script, Seen, World};
 pub use records::{RECORD_TYPES, record_meaning};
 pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError, Topology, View};
 pub use shape::Shape;
-pub use time::{Clock, SystemClock, Time};
+pub use time::{Clock, SystemClock, Time, VirtualClock};

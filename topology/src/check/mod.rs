@@ -4,7 +4,7 @@ mod types;
 
 pub(crate) use types::input_shapes;
 
-use imflow_kind::{Family, OptType, Shape};
+use imflow_kind::{Description, Family, OptType, Shape};
 use imflow_proto::RecordType;
 
 use crate::diagnostic::{Diagnostics, did_you_mean, quoted};
@@ -26,6 +26,7 @@ pub(crate) fn check(resolved: Resolved, diagnostics: &mut Diagnostics) -> Checke
     let Resolved { service, listeners, nodes } = resolved;
     check_listeners(&listeners, diagnostics);
     for node in &nodes {
+        check_simulated(node, diagnostics);
         check_required(node, &nodes, diagnostics);
         check_references(node, &nodes, &listeners, diagnostics);
     }
@@ -51,6 +52,17 @@ fn check_listeners(listeners: &[Listener], diagnostics: &mut Diagnostics) {
                 .error("E014", &listener.span, message, "second use")
                 .also(&first.span, "first used here");
         }
+    }
+}
+
+/// Tests run every source and sink in virtual time, so one that cannot would make the file untestable.
+fn check_simulated(node: &Node, diagnostics: &mut Diagnostics) {
+    let Description { name, family, .. } = node.kind.description;
+    if *family != Family::Operator && node.kind.simulated.is_none() {
+        let message = format!("the {} kind `{name}` has no simulated form", family_word(*family));
+        diagnostics
+            .error("E030", &node.span, message, "cannot run in `imflow test`")
+            .help("its author adds one with `Kind::simulated_by`");
     }
 }
 

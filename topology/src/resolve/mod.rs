@@ -158,7 +158,13 @@ fn table<'a>(key: &Key, item: &'a Item, diagnostics: &mut Diagnostics) -> Option
     }
 }
 
-fn unknown_key(key: &Key, name: &str, known: &[&str], of: &str, diagnostics: &mut Diagnostics) {
+pub(crate) fn unknown_key(
+    key: &Key,
+    name: &str,
+    known: &[&str],
+    of: &str,
+    diagnostics: &mut Diagnostics,
+) {
     let help = did_you_mean(name, known.iter().copied());
     let help = help.unwrap_or_else(|| format!("it takes {}", quoted(known.iter().copied())));
     diagnostics
@@ -166,7 +172,13 @@ fn unknown_key(key: &Key, name: &str, known: &[&str], of: &str, diagnostics: &mu
         .help(help);
 }
 
-fn missing(span: &Span, of: &str, key: &str, example: &str, diagnostics: &mut Diagnostics) {
+pub(crate) fn missing(
+    span: &Span,
+    of: &str,
+    key: &str,
+    example: &str,
+    diagnostics: &mut Diagnostics,
+) {
     diagnostics
         .error("E008", span, format!("{of} has no `{key}`"), format!("`{key}` is missing here"))
         .help(format!("add `{key} = {example}`"));

@@ -27,7 +27,7 @@ const EPOCH_RECORDS: usize = 2_048;
 const SNAPSHOT_EVERY: usize = 500_000;
 
 /// Runs instance `index` until the service stops. Reports once when it has recovered.
-pub(crate) fn run(
+pub(super) fn run(
     shared: &Arc<Shared>,
     index: usize,
     ready: &mpsc::Sender<Result<(), StartError>>,
@@ -35,13 +35,7 @@ pub(crate) fn run(
     let (shared, ready) = (Arc::clone(shared), ready.clone());
     timely::execute_directly(move |worker| {
         shared.lanes[index].attach();
-        let exits = Exits::default();
-        let parts = InstanceParts { shared: &shared, index, exits: exits.clone() };
-        let stage = shared.plan.stage_of_instance(index);
-        let rendered = worker.dataflow(|scope| render(scope, &shared.plan, stage, &parts));
-        let built =
-            rendered.and_then(|rendered| Instance::recover(&shared, index, rendered, exits));
-        match built {
+        match Instance::start(&shared, index, worker) {
             Err(error) => {
                 let _ = ready.send(Err(error));
                 // What was rendered so far must not keep the thread.
@@ -50,7 +44,6 @@ pub(crate) fn run(
                 }
             }
             Ok(mut instance) => {
-                instance.warm_facts(worker);
                 let _ = ready.send(Ok(()));
                 instance.serve(worker);
             }
@@ -58,8 +51,9 @@ pub(crate) fn run(
     });
 }
 
-struct Instance<'a> {
-    shared: &'a Shared,
+/// One instance: its dataflow, and what enters and leaves it.
+pub(super) struct Instance {
+    shared: Arc<Shared>,
     index: usize,
     stage: Stage,
     rendered: Rendered,
@@ -73,9 +67,35 @@ struct Instance<'a> {
     next_snapshot: u32,
 }
 
-impl<'a> Instance<'a> {
+/// What came of one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// An epoch has run, or records have gone to another stage.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+    /// There was nothing to do here, and another stage does not yet take what goes there.
+    Held,
+}
+
+impl Instance {
+    /// Renders instance `index` into `worker`, recovers its state and feeds it the present facts.
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        index: usize,
+        worker: &mut timely::worker::Worker,
+    ) -> Result<Self, StartError> {
+        let exits = Exits::default();
+        let parts = InstanceParts { shared, index, exits: exits.clone() };
+        let stage = shared.plan.stage_of_instance(index);
+        let rendered = worker.dataflow(|scope| render(scope, &shared.plan, stage, &parts))?;
+        let mut instance = Self::recover(shared, index, rendered, exits)?;
+        instance.warm_facts(worker);
+        Ok(instance)
+    }
+
     fn recover(
-        shared: &'a Shared,
+        shared: &Arc<Shared>,
         index: usize,
         rendered: Rendered,
         exits: Exits,
@@ -91,7 +111,7 @@ impl<'a> Instance<'a> {
         let recoverable: Vec<_> =
             rendered.operators.iter().filter(|(name, _)| keeps_log_state(name)).cloned().collect();
         let mut instance = Self {
-            shared,
+            shared: Arc::clone(shared),
             index,
             stage,
             rendered,
@@ -155,18 +175,42 @@ impl<'a> Instance<'a> {
     fn serve(&mut self, worker: &mut timely::worker::Worker) {
         loop {
             self.shared.lanes[self.index].rearm();
-            let flushed = self.flush_stages();
-            let drained = self.drain(flushed);
-            if drained > 0 || self.deadline_is_due() {
-                self.run_epoch(worker);
-                self.snapshot_when_due();
-            } else if self.shared.stopping.load(Ordering::Acquire) && flushed {
-                break;
-            } else {
-                worker.step_or_park(Some(self.pause(flushed)));
+            match self.turn(worker) {
+                Turn::Worked => {}
+                Turn::Idle if self.shared.stopping.load(Ordering::Acquire) => break,
+                idle => {
+                    worker.step_or_park(Some(self.pause(idle == Turn::Idle)));
+                }
             }
         }
         self.snapshot_all();
+        self.close();
+    }
+
+    /// Runs one epoch of what waits or is due, if anything.
+    pub(super) fn turn(&mut self, worker: &mut timely::worker::Worker) -> Turn {
+        let waiting = self.exits.stages.borrow().len();
+        let flushed = self.flush_stages();
+        let sent = self.exits.stages.borrow().len() < waiting;
+        if self.drain(flushed) > 0 || self.deadline_is_due() {
+            self.run_epoch(worker);
+            self.snapshot_when_due();
+            return Turn::Worked;
+        }
+        match (sent, flushed) {
+            (true, _) => Turn::Worked,
+            (false, true) => Turn::Idle,
+            (false, false) => Turn::Held,
+        }
+    }
+
+    /// The earliest deadline of all operators.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        Some(self.rendered.next_deadline()).filter(|due| *due != u64::MAX).map(Time)
+    }
+
+    /// Ends the dataflow's input, so that it can finish.
+    pub(super) fn close(&self) {
         self.rendered.ingest.borrow_mut().close();
     }
 

@@ -1,6 +1,6 @@
 //! What all instances of a service share.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use crate::resolve::NodeId;
 pub(crate) struct Shared {
     pub plan: Plan,
     pub lanes: Vec<Arc<Lanes>>,
-    pub sinks: Mutex<HashMap<NodeId, Box<dyn Sink>>>,
+    pub sinks: Mutex<BTreeMap<NodeId, Box<dyn Sink>>>,
     pub journal: Option<Arc<dyn Journal>>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<ServerMsgIds>,

@@ -146,11 +146,11 @@ fn ids_older_than_retain_leave_the_tables_a_few_segments_at_a_time_and_messages_
     rig.ingest();
     let all = ids_in_tables(&rig);
     let retain = RETAIN.as_millis() as u64;
-    rig.clock.set(1_001 + retain);
+    rig.clock.advance_to(1_001 + retain);
     rig.ingester.purge();
     assert_eq!(ids_in_tables(&rig), all, "the first one is just not too old");
 
-    rig.clock.set(1_030 + retain);
+    rig.clock.advance_to(1_030 + retain);
     let mut before = all.len();
     loop {
         rig.ingester.purge();
@@ -174,7 +174,7 @@ fn ids_older_than_retain_leave_the_tables_a_few_segments_at_a_time_and_messages_
         rig.commit(vec![rig.message("c", seq)]);
     }
     rig.ingest();
-    rig.clock.set(1_059 + retain);
+    rig.clock.advance_to(1_059 + retain);
     for _ in 0..9 {
         rig.ingester.purge();
     }

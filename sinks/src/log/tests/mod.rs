@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imflow_kind::Injector;
-use imflow_kind::testing::{Answers, FakeInjector, ManualClock};
+use imflow_kind::VirtualClock;
+use imflow_kind::testing::{Answers, FakeInjector};
 use imflow_proto::log::fact::Change as FactChange;
 use imflow_proto::log::{ConversationCreated, Fact};
 use imflow_proto::record::{Change, Ordered, Scopes, Session};
@@ -35,7 +36,7 @@ const RETAIN: Duration = Duration::from_secs(1);
 struct Rig {
     storage: Storage,
     index: Arc<Index>,
-    clock: Arc<ManualClock>,
+    clock: Arc<VirtualClock>,
     gate: imflow_kind::Gate,
     space: Arc<super::space::Space>,
     committer: Committer,
@@ -63,7 +64,7 @@ impl Rig {
         let Parts { segments, space, progress, index, tail } = parts;
         let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);
         let indexer = Indexer { index: Arc::clone(&index), space: Arc::clone(&space) };
-        let clock = Arc::new(ManualClock::default());
+        let clock = Arc::new(VirtualClock::default());
         let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock) as _, RETAIN);
         let ingester =
             Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest, retention);

@@ -1,7 +1,6 @@
 //! For tests of kinds: drives one operator in virtual time, and stands in for the dataflow around a
 //! source or sink.
 
-mod clock;
 mod injector;
 
 use std::sync::Arc;
@@ -17,7 +16,6 @@ use crate::{
     Shape, StartError, Time, Value,
 };
 
-pub use clock::ManualClock;
 pub use injector::{FakeInjector, Sent};
 
 /// An operator under test, its clock and what it has sent.

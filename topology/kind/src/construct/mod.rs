@@ -1,0 +1,226 @@
+//! Records from fields by name, as tests write them.
+//!
+//! Names are those of [`crate::fields`], as far as a record can be made from them. A field that is left
+//! out has a default that makes the record a plain one: `alice` on her `phone` in the group `lobby`. A
+//! record that was made up answers nobody: its ticket is nobody's.
+
+mod fields;
+mod parts;
+
+use std::sync::Arc;
+
+use imflow_proto::keys::Keys;
+use imflow_proto::record::{
+    Ask, Change, Committed, CommittedFact, FieldType, Found, OnlineChange, Ordered, PresenceChange,
+    Query, Scalar, SessionEvent, Submission, Subscription,
+};
+use imflow_proto::wire::{Done, ListConversations, Message, envelope::Body};
+use imflow_proto::{Record, RecordType, Requester, Ticket};
+
+use self::fields::Fields;
+use crate::Shape;
+
+/// Why a field cannot stand in a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The record type has no such field that can be set; it has these.
+    Unknown(Vec<String>),
+    /// The field is of this type.
+    Type(FieldType),
+    /// The field takes other values, as the sentence says.
+    Value(String),
+}
+
+/// When and as which record of its test a record is made: what the defaults depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Making {
+    pub now_ms: u64,
+    /// From 1.
+    pub number: u64,
+}
+
+/// Makes a record of `shape`.
+///
+/// # Errors
+/// Each field that does not fit, with the reason.
+pub fn construct(
+    shape: &Shape,
+    given: &[(String, Scalar)],
+    making: Making,
+) -> Result<Record, Vec<(String, Unfit)>> {
+    let mut fields = Fields { given, making, known: Vec::new(), unfit: Vec::new() };
+    let record = match shape {
+        Shape::Native(record) => fields.native(*record),
+        Shape::Row(schema) => fields.row(schema),
+    };
+    fields.refuse_unknown();
+    if fields.unfit.is_empty() { Ok(record) } else { Err(fields.unfit) }
+}
+
+/// Answers nobody.
+struct Nobody;
+
+impl Requester for Nobody {
+    fn answer(&self, _id: u64, _body: Body) {}
+}
+
+impl Fields<'_> {
+    fn native(&mut self, record: RecordType) -> Record {
+        match record {
+            RecordType::Submission => Record::Submission(self.submission()),
+            RecordType::Lookup => Record::Lookup(self.submission()),
+            RecordType::Found => {
+                let known = self.bool("known", false);
+                let submission = self.submission();
+                let original = known.then(|| Arc::new(message_of(&submission)));
+                Record::Found(Arc::new(Found { submission, original: Ok(original) }))
+            }
+            RecordType::Ordered => {
+                let (session, message) = (self.session("senderId"), Arc::new(self.message()));
+                let (ticket, keys) = (ticket(0), Keys::of_message(&message));
+                Record::Ordered(Arc::new(Ordered { ticket, session, message, keys }))
+            }
+            RecordType::Committed => {
+                let lsn = self.int("lsn", self.making.number as i64) as u64;
+                let (session, message) = (Some(self.session("senderId")), Arc::new(self.message()));
+                let (ticket, keys) = (None, Keys::of_message(&message));
+                Record::Committed(Arc::new(Committed { lsn, ticket, session, message, keys }))
+            }
+            RecordType::Rejection => Record::Rejection(Arc::new(self.rejection())),
+            RecordType::Reply => Record::Reply(Arc::new(self.reply())),
+            RecordType::Command => Record::Command(Arc::new(self.command())),
+            RecordType::Change => {
+                let (fact, answer) = (Arc::new(self.fact()), Body::Done(Done {}));
+                Record::Change(Arc::new(Change { ticket: ticket(0), fact, answer }))
+            }
+            RecordType::Fact => {
+                let lsn = self.int("lsn", self.making.number as i64) as u64;
+                Record::Fact(Arc::new(CommittedFact { lsn, fact: Arc::new(self.fact()) }))
+            }
+            RecordType::Grant => Record::Grant(Arc::new(self.grant())),
+            RecordType::SessionEvent => {
+                let (online, at) = (self.bool("online", true), self.now("at"));
+                let session = self.session("userId");
+                Record::SessionEvent(Arc::new(SessionEvent { session, online, at }))
+            }
+            RecordType::Online => {
+                let user_id = self.string("userId", "alice").into();
+                Record::Online(OnlineChange { user_id, online: self.bool("online", true) })
+            }
+            RecordType::Subscription => {
+                let user_ids = self.strings("userIds", &["bob"]);
+                let (ticket, session) = (Some(ticket(0)), self.session("userId"));
+                Record::Subscription(Arc::new(Subscription { ticket, session, user_ids }))
+            }
+            RecordType::Presence => {
+                let user_id = self.string("userId", "alice").into();
+                let (online, sessions) = (self.bool("online", true), Arc::from([]));
+                Record::Presence(Arc::new(PresenceChange { user_id, online, sessions }))
+            }
+            RecordType::Query => {
+                let (ticket, session) = (ticket(0), self.session("userId"));
+                let ask = Ask::Conversations(ListConversations::default());
+                Record::Query(Arc::new(Query { ticket, session, ask }))
+            }
+            RecordType::Delivery => Record::Delivery(Arc::new(self.delivery())),
+            RecordType::FanoutStats => Record::FanoutStats(self.fanout_stats()),
+            RecordType::Row | RecordType::Partial => self.row(&Arc::default()),
+        }
+    }
+}
+
+fn ticket(id: u64) -> Ticket {
+    Ticket::new(id, Arc::new(Nobody), None)
+}
+
+fn message_of(submission: &Submission) -> Message {
+    let send = &submission.send;
+    Message {
+        conversation_id: send.conversation_id.clone(),
+        client_msg_id: send.client_msg_id.clone(),
+        sender_id: submission.session.user_id.to_string(),
+        r#type: send.r#type,
+        text: send.text.clone(),
+        seq: 1,
+        ..Message::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::fields_of;
+
+    const TYPES: [RecordType; 18] = [
+        RecordType::Submission,
+        RecordType::Ordered,
+        RecordType::Committed,
+        RecordType::Rejection,
+        RecordType::Reply,
+        RecordType::Command,
+        RecordType::Change,
+        RecordType::Fact,
+        RecordType::Grant,
+        RecordType::SessionEvent,
+        RecordType::Online,
+        RecordType::Subscription,
+        RecordType::Presence,
+        RecordType::Query,
+        RecordType::Lookup,
+        RecordType::Found,
+        RecordType::Delivery,
+        RecordType::FanoutStats,
+    ];
+
+    fn make(
+        record: RecordType,
+        given: &[(String, Scalar)],
+    ) -> Result<Record, Vec<(String, Unfit)>> {
+        construct(&Shape::Native(record), given, Making { now_ms: 1_000, number: 1 })
+    }
+
+    /// A value other than any default, where the field is not a name that stands for something.
+    fn sample(kind: FieldType) -> Scalar {
+        match kind {
+            FieldType::Bool => Scalar::Bool(true),
+            FieldType::Int => Scalar::Int(77),
+            FieldType::Double => Scalar::Double(7.5),
+            FieldType::String => Scalar::String("other".into()),
+            FieldType::Strings => Scalar::Strings(Arc::from([Arc::from("other")])),
+        }
+    }
+
+    #[test]
+    fn what_is_written_under_a_name_is_read_under_it() {
+        for record in TYPES {
+            assert_eq!(make(record, &[]).expect("defaults").record_type(), record);
+            for (name, slot) in fields_of(record) {
+                let value = sample(slot.field_type());
+                match make(record, &[((*name).to_owned(), value.clone())]) {
+                    Ok(made) => assert_eq!(slot.value(&made), value, "{record:?}.{name}"),
+                    Err(unfit) => assert!(
+                        matches!(&unfit[..], [(_, Unfit::Unknown(_) | Unfit::Value(_))]),
+                        "{record:?}.{name}: {unfit:?}"
+                    ),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_that_does_not_fit_is_named() {
+        let text = |text: &str| Scalar::String(text.into());
+        let given = [
+            ("senderId".to_owned(), Scalar::Int(1)),
+            ("colour".to_owned(), text("red")),
+            ("type".to_owned(), text("SONG")),
+        ];
+        let mut unfit = make(RecordType::Submission, &given).expect_err("three mistakes");
+        unfit.sort_by(|a, b| a.0.cmp(&b.0));
+        assert!(
+            matches!(&unfit[0], (name, Unfit::Unknown(known)) if name == "colour" && known.contains(&"text".to_owned()))
+        );
+        assert_eq!(unfit[1], ("senderId".to_owned(), Unfit::Type(FieldType::String)));
+        assert!(matches!(&unfit[2], (name, Unfit::Value(_)) if name == "type"));
+    }
+}

@@ -1,0 +1,198 @@
+//! What several record types hold: sessions, messages, wishes, facts.
+
+use std::sync::Arc;
+
+use imflow_proto::Record;
+use imflow_proto::log::{self, Fact, fact};
+use imflow_proto::record::{
+    Command, Delivery, Event, FanoutStats, FieldType, Grant, GrantChange, GrantSubject, Refused,
+    Rejection, Reply, Row, Scalar, Schema, Scopes, Session, Submission, Wish,
+};
+use imflow_proto::wire::{
+    ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
+    envelope::Body,
+};
+
+use super::fields::Fields;
+use super::{Making, ticket};
+
+impl Fields<'_> {
+    pub(super) fn session(&mut self, user: &str) -> Arc<Session> {
+        let user_id = self.string(user, "alice").into();
+        let device_id = self.string("deviceId", "phone").into();
+        let admin = self.bool("admin", false);
+        let number = self.int("session", 1) as u64;
+        let scopes = Scopes { send: true, read: true, create: true, admin };
+        Arc::new(Session { number, user_id, device_id, scopes })
+    }
+
+    pub(super) fn submission(&mut self) -> Arc<Submission> {
+        let session = self.session("senderId");
+        let send = Send {
+            conversation_id: self.string("conversationId", "lobby"),
+            client_msg_id: self.client_msg_id(&session),
+            r#type: self.message_type().into(),
+            text: self.string("text", "hi"),
+            ..Send::default()
+        };
+        Arc::new(Submission::new(ticket(0), session, send))
+    }
+
+    pub(super) fn message(&mut self) -> Message {
+        let session = self.session("senderId");
+        Message {
+            conversation_id: self.string("conversationId", "lobby"),
+            seq: self.int("seq", self.making.number as i64) as u64,
+            server_msg_id: self.int("serverMsgId", self.making.number as i64),
+            client_msg_id: self.client_msg_id(&session),
+            sender_id: session.user_id.to_string(),
+            r#type: self.message_type().into(),
+            text: self.string("text", "hi"),
+            created_at: self.now("createdAt"),
+            ..Message::default()
+        }
+    }
+
+    pub(super) fn client_msg_id(&mut self, session: &Session) -> String {
+        let Making { now_ms, number } = self.making;
+        let made = format!("{}-{}-{number}-{now_ms}", session.user_id, session.device_id);
+        self.string("clientMsgId", &made)
+    }
+
+    pub(super) fn message_type(&mut self) -> MessageType {
+        self.name("type", MessageType::Text.as_str_name(), MessageType::from_str_name)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn rejection(&mut self) -> Rejection {
+        let session = self.session("userId");
+        let code = self.name("code", ErrorCode::Invalid.as_str_name(), ErrorCode::from_str_name);
+        let sentence = self.string("message", "refused");
+        let mut error = Error::of(code.unwrap_or_default(), sentence);
+        error.retryable = self.bool("retryable", error.retryable);
+        let conversation_id = self.string("conversationId", "lobby");
+        let send = Send { conversation_id, ..Send::default() };
+        let refused = Refused::Submission(Arc::new(Submission::new(ticket(0), session, send)));
+        Rejection { refused, error }
+    }
+
+    pub(super) fn reply(&mut self) -> Reply {
+        let code = self.name("code", "", |name| match name {
+            "" => Some(None),
+            name => ErrorCode::from_str_name(name).map(Some),
+        });
+        let body = match code.flatten() {
+            Some(code) => Body::Error(Error::of(code, "refused")),
+            None => Body::Done(Done {}),
+        };
+        Reply { ticket: ticket(self.int("id", 1) as u64), body }
+    }
+
+    /// A wish of each sort, about the first field that its sort needs.
+    pub(super) fn command(&mut self) -> Command {
+        let session = self.session("userId");
+        let member =
+            |user: &str| MemberInfo { user_id: user.to_owned(), role: Role::Member.into() };
+        let wish = self.name("wish", "create", |name| {
+            Some(match name {
+                "create" => Wish::Create {
+                    kind: ConversationType::Group,
+                    name: String::new(),
+                    members: vec![member(&session.user_id)],
+                },
+                "changeMembers" => {
+                    Wish::ChangeMembers { set: vec![member("bob")], remove: Vec::new() }
+                }
+                "mute" => Wish::Mute { user_id: "bob".to_owned(), until: i64::MAX },
+                "ban" => Wish::Ban { user_id: "bob".to_owned(), banned: true },
+                _ => return None,
+            })
+        });
+        let wish = wish.unwrap_or(Wish::Ban { user_id: String::new(), banned: false });
+        let conversation_id = self.string("conversationId", "lobby");
+        Command { ticket: ticket(0), session, conversation_id, wish }
+    }
+
+    pub(super) fn fact(&mut self) -> Fact {
+        let bob = || MemberInfo { user_id: "bob".to_owned(), role: Role::Member.into() };
+        let change = self.name("change", "created", |name| {
+            Some(match name {
+                "created" => fact::Change::Created(log::ConversationCreated {
+                    r#type: ConversationType::Group.into(),
+                    name: String::new(),
+                    members: vec![bob()],
+                }),
+                "members" => fact::Change::Members(log::MembersChanged {
+                    set: vec![bob()],
+                    removed: Vec::new(),
+                }),
+                "mute" => fact::Change::Mute(log::MuteChanged {
+                    user_id: "bob".to_owned(),
+                    until: i64::MAX,
+                }),
+                "ban" => {
+                    fact::Change::Ban(log::BanChanged { user_id: "bob".to_owned(), banned: true })
+                }
+                _ => return None,
+            })
+        });
+        Fact {
+            conversation_id: self.string("conversationId", "lobby"),
+            at: self.now("at"),
+            by: self.string("by", ""),
+            change,
+        }
+    }
+
+    pub(super) fn grant(&mut self) -> GrantChange {
+        let conversation_id = self.string("conversationId", "lobby").into();
+        let user_id = self.string("userId", "alice");
+        let role = self.name("role", Role::Member.as_str_name(), Role::from_str_name);
+        let muted_until = self.int("mutedUntil", 0);
+        let banned = self.bool("banned", false);
+        let role = role.unwrap_or_default();
+        let subject = if user_id.is_empty() {
+            GrantSubject::Conversation { kind: ConversationType::Group }
+        } else {
+            // As it reads: without a role, a mute and a ban there is no standing.
+            let none = role == Role::Unspecified && muted_until == 0 && !banned;
+            let grant = (!none).then_some(Grant { role, muted_until, banned });
+            GrantSubject::User { user_id: user_id.into(), grant }
+        };
+        GrantChange { conversation_id, subject }
+    }
+
+    pub(super) fn delivery(&mut self) -> Delivery {
+        let to = self.strings("recipients", &["bob"]).into_iter().map(Arc::from).collect();
+        Delivery { event: Event::Message(Arc::new(self.message())), to, except: 0 }
+    }
+
+    pub(super) fn fanout_stats(&mut self) -> FanoutStats {
+        let kind = self.name(
+            "conversationType",
+            ConversationType::Group.as_str_name(),
+            ConversationType::from_str_name,
+        );
+        FanoutStats {
+            conversation_type: kind.unwrap_or_default(),
+            recipients: self.int("recipients", 1) as u32,
+            bytes: self.int("bytes", 100) as u32,
+            cost_ms: self.int("costMs", 0) as u32,
+        }
+    }
+
+    pub(super) fn row(&mut self, schema: &Arc<Schema>) -> Record {
+        let slots = schema.fields.iter().map(|(name, kind)| {
+            let default = match kind {
+                FieldType::Bool => Scalar::Bool(false),
+                FieldType::Int => Scalar::Int(0),
+                FieldType::Double => Scalar::Double(0.0),
+                FieldType::String => Scalar::String("".into()),
+                FieldType::Strings => Scalar::Strings(Arc::from([])),
+            };
+            self.take(name, *kind).unwrap_or(default)
+        });
+        let slots = slots.collect();
+        Record::Row(Arc::new(Row { schema: Arc::clone(schema), slots, retracted: false }))
+    }
+}
