@@ -87,7 +87,7 @@ impl Plan {
             Family::Source => (EdgeKind::Entry, Stage::of(record)),
             Family::Sink => (EdgeKind::Entry, self.stages[node]),
         };
-        let id = self.add_node(kind, vec![Some(shape)], Vec::new(), stage);
+        let id = self.add_node(kind, vec![vec![shape]], Vec::new(), stage);
         self.edges.push(Edge {
             from: (node, port),
             to: (id, 0),
@@ -123,7 +123,7 @@ impl Plan {
     /// What an input port takes: what its wires carry, else the first type that it declares.
     pub fn input_shape(&self, (node, port): (NodeId, usize)) -> Option<Shape> {
         let declared = self.nodes[node].kind.description.inputs[port].types.first();
-        self.inputs[node][port].clone().or(declared.copied().map(Shape::Native))
+        self.inputs[node][port].first().cloned().or(declared.copied().map(Shape::Native))
     }
 
     /// The part of a node that takes its inputs.
@@ -135,7 +135,7 @@ impl Plan {
     fn add_node(
         &mut self,
         kind: Kind,
-        inputs: Vec<Option<Shape>>,
+        inputs: Vec<Vec<Shape>>,
         outputs: Vec<Option<Shape>>,
         stage: Stage,
     ) -> NodeId {

@@ -59,7 +59,7 @@ fn check_listeners(listeners: &[Listener], diagnostics: &mut Diagnostics) {
 fn check_simulated(node: &Node, diagnostics: &mut Diagnostics) {
     let Description { name, family, .. } = node.kind.description;
     if *family != Family::Operator && node.kind.simulated.is_none() {
-        let message = format!("the {} kind `{name}` has no simulated form", family_word(*family));
+        let message = format!("the {} kind `{name}` has no simulated form", family.word());
         diagnostics
             .error("E030", &node.span, message, "cannot run in `imflow test`")
             .help("its author adds one with `Kind::simulated_by`");
