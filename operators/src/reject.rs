@@ -39,7 +39,12 @@ pub const DESCRIPTION: Description = Description {
             "the text of the error",
         ),
     ],
-    example: r#"[operators.no_spam]
+    example: r#"[operators.sorted]
+kind = "branch"
+inputs = ["valid"]
+routes = { spam = "text.matches('(?i)free money')" }
+
+[operators.no_spam]
 kind = "reject"
 inputs = ["sorted.spam"]
 message = "this looks like spam"
