@@ -26,8 +26,8 @@ pub const DESCRIPTION: Description = Description {
     state: State::None,
     inputs: &[Port::of(
         "commands",
-        &[RecordType::Submission, RecordType::Command],
-        "messages and commands to refuse",
+        &[RecordType::Submission, RecordType::Command, RecordType::Query],
+        "messages, commands and reads to refuse",
     )],
     outputs: &[Port::of("rejected", &[RecordType::Rejection], "one refusal for each")],
     options: &[
@@ -77,6 +77,7 @@ impl Operator for Reject {
             let refused = match record {
                 Record::Submission(submission) => Refused::Submission(submission),
                 Record::Command(command) => Refused::Command(command),
+                Record::Query(query) => Refused::Query(query),
                 other => crate::misrouted("reject", &other),
             };
             let rejection = Rejection { refused, error: self.error.clone() };

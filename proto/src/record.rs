@@ -214,6 +214,7 @@ impl Committed {
 pub enum Refused {
     Submission(Arc<Submission>),
     Command(Arc<Command>),
+    Query(Arc<Query>),
 }
 
 /// A refused command and the reason.
@@ -229,6 +230,7 @@ impl Rejection {
         match &self.refused {
             Refused::Submission(submission) => &submission.ticket,
             Refused::Command(command) => &command.ticket,
+            Refused::Query(query) => &query.ticket,
         }
     }
 }
@@ -369,6 +371,17 @@ pub enum Ask {
     Conversations(wire::ListConversations),
     /// One conversation; whether the session may see it was decided before.
     Conversation(String),
+}
+
+impl Ask {
+    /// The one conversation that is asked about; empty for questions about several.
+    pub fn conversation_id(&self) -> &str {
+        match self {
+            Self::History(history) => &history.conversation_id,
+            Self::Conversation(id) => id,
+            Self::Sync(_) | Self::Conversations(_) => "",
+        }
+    }
 }
 
 /// What the index knows of a submission's clientMsgId.

@@ -249,6 +249,7 @@ fn refused(rejection: &Rejection) -> (&str, &str) {
     match &rejection.refused {
         Refused::Submission(it) => (&it.send.conversation_id, &it.session.user_id),
         Refused::Command(it) => (&it.conversation_id, &it.session.user_id),
+        Refused::Query(it) => (it.ask.conversation_id(), &it.session.user_id),
     }
 }
 
