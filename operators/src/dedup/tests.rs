@@ -119,23 +119,23 @@ fn behind_a_look_up_the_sender_queues_in_order_and_others_pass() {
 
 #[test]
 fn a_look_up_that_fails_is_answered_and_frees_the_sender() {
-    let (mut driver, alice) = (dedup(1, 9), Sender::new("alice", "phone"));
+    let (mut driver, alice) = (dedup(2, 9), Sender::new("alice", "phone"));
     // A counter below the mark, and ids that were forgotten: only the index may know this one.
-    for (seq, id) in ["alice-phone-4-1", "alice-phone-5-1"].iter().enumerate() {
+    for (seq, id) in ["alice-phone-4-1", "alice-phone-5-1", "alice-phone-6-1"].iter().enumerate() {
         driver.send("messages", [alice.send("c1", id, "hi")]);
         let first = fresh(&mut driver);
         commit(&mut driver, &first[0], seq as u64 + 1);
     }
     driver.send(
         "messages",
-        [alice.send("c1", "alice-phone-3-1", "hi"), alice.send("c1", "alice-phone-6-1", "hi")],
+        [alice.send("c1", "alice-phone-3-1", "hi"), alice.send("c1", "alice-phone-7-1", "hi")],
     );
     let Record::Lookup(parked) = driver.take("lookups").remove(0) else { panic!("not a look-up") };
     let original = Err(Error::of(ErrorCode::Internal, "the log is damaged"));
     driver.send("answers", [Record::Found(Arc::new(Found { submission: parked, original }))]);
     let error = error_of(&driver.take("repeated")[0]);
     assert!(error.code() == ErrorCode::Internal && error.retryable, "{error:?}");
-    assert_eq!(fresh(&mut driver)[0].send.client_msg_id, "alice-phone-6-1", "it was behind");
+    assert_eq!(fresh(&mut driver)[0].send.client_msg_id, "alice-phone-7-1", "it was behind");
     // Sent again, it is looked up again.
     driver.send("messages", [alice.send("c1", "alice-phone-3-1", "hi")]);
     assert_eq!(driver.take("lookups").len(), 1);
