@@ -15,14 +15,18 @@ pub fn registry() -> Registry {
     Registry::new(kinds)
 }
 
-/// Reads and compiles the topology of the command line.
-pub fn load(file: &FileArgs) -> Result<Plan, Failure> {
-    let text = std::fs::read_to_string(&file.config).map_err(|e| {
+/// Reads the topology of the command line.
+pub fn read(file: &FileArgs) -> Result<String, Failure> {
+    std::fs::read_to_string(&file.config).map_err(|e| {
         let path = &file.config;
         Failure::Config(format!(
             "imflow: the topology `{path}` cannot be read: {e}; name one with --config FILE"
         ))
-    })?;
-    let compiled = compile(&file.config, &text, &file.overrides, &registry());
+    })
+}
+
+/// Reads and compiles the topology of the command line.
+pub fn load(file: &FileArgs) -> Result<Plan, Failure> {
+    let compiled = compile(&file.config, &read(file)?, &file.changes(), &registry());
     compiled.map_err(|mistakes| Failure::Config(mistakes.render(std::io::stderr().is_terminal())))
 }

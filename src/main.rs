@@ -49,14 +49,24 @@ struct FileArgs {
     /// Replace a value of the file, checked as if it stood there; may be given several times
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Lay a profile of the file, [profiles.NAME], over it
+    #[arg(long, global = true, value_name = "NAME", env = "IMFLOW_PROFILE")]
+    profile: Option<String>,
+}
+
+impl FileArgs {
+    /// The changes to the file, as `--set` arguments; the last of two wins.
+    fn changes(&self) -> Vec<String> {
+        let profile = self.profile.iter().map(|name| format!("profile={name:?}"));
+        profile.chain(self.overrides.iter().cloned()).collect()
+    }
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve the topology until SIGTERM or Ctrl-C (the default)
     Run,
-    /// Find every mistake in the topology, without starting anything
-    Check,
+    Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     /// Run the tests of a topology, in virtual time
     Test(test::TestArgs),
@@ -104,7 +114,7 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match cli.command.unwrap_or(Command::Run) {
         Command::Run => run::run(file).map(done),
-        Command::Check => check::check(file).map(done),
+        Command::Check(args) => check::check(&args, file).map(done),
         Command::Plan(args) => plan::plan(&args, file),
         Command::Test(args) => test::test(&args, file),
         Command::Token(args) => token(&args, file).map(done),

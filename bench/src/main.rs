@@ -7,6 +7,7 @@
 
 mod check;
 mod client;
+mod compile;
 mod failure;
 mod fsync;
 mod graph;
@@ -61,6 +62,7 @@ enum Command {
     Throughput(throughput::ThroughputArgs),
     Replay(replay::ReplayArgs),
     Graph(graph::GraphArgs),
+    Check(compile::CheckArgs),
     Operators(operators::OperatorsArgs),
     /// Run all of them, and print the figures that have a goal as a table
     All,
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Throughput(args) => show(throughput::run(server, args)),
         Command::Replay(args) => show(replay::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
+        Command::Check(args) => show(compile::run(&server.config, args)),
         Command::Operators(args) => show(operators::run(&server.config, args)),
         Command::All => all(server),
     };
@@ -98,7 +101,8 @@ fn show(report: Result<Report, Failure>) -> Result<Vec<Report>, Failure> {
 }
 
 fn all(server: &ServerArgs) -> Result<Vec<Report>, Failure> {
-    let mut reports = show(graph::run(&server.config, &graph::GraphArgs::default()))?;
+    let mut reports = show(compile::run(&server.config, &compile::CheckArgs::default()))?;
+    reports.extend(show(graph::run(&server.config, &graph::GraphArgs::default()))?);
     reports.extend(show(operators::run(&server.config, &operators::OperatorsArgs::default()))?);
     reports.extend(show(acks::run(server, &acks::AcksArgs::default()))?);
     reports.extend(show(throughput::run(server, &throughput::ThroughputArgs::default()))?);

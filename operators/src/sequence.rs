@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use imflow_kind::{
-    Description, Family, Key, Operator, OperatorContext, Out, Port, Snapshot, StartError, State,
-    Time,
+    Description, Duty, Family, Key, Operator, OperatorContext, Out, Port, Snapshot, StartError,
+    State, Time,
 };
 use imflow_proto::id::ServerMsgIds;
 use imflow_proto::record::{Committed, Ordered, Submission};
@@ -35,6 +35,7 @@ pub const DESCRIPTION: Description = Description {
     )],
     options: &[],
     provides: &[],
+    duties: &[Duty::Orders],
     example: "[operators.ordered]\n\
               kind = \"sequence\"\n\
               inputs = [\"allowed\"]\n",

@@ -40,9 +40,9 @@ pub enum RecordType {
 }
 
 impl RecordType {
-    /// Whether such a record holds the right to a command's one reply: wherever it ends, somebody must
+    /// Whether somebody may wait for a reply to what the record stands for: wherever it ends, somebody must
     /// answer it.
-    pub fn holds_ticket(self) -> bool {
+    pub fn owes_reply(self) -> bool {
         matches!(
             self,
             Self::Submission
@@ -54,7 +54,7 @@ impl RecordType {
                 | Self::Query
                 | Self::Subscription
                 | Self::Lookup
-                | Self::Found
+                | Self::Committed
         )
     }
 }

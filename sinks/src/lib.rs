@@ -5,6 +5,7 @@
 
 mod discard;
 mod file;
+mod kafka;
 pub mod log;
 mod push;
 mod reader;
@@ -13,5 +14,5 @@ use imflow_kind::Kind;
 
 /// All kinds of this crate.
 pub fn kinds() -> Vec<Kind> {
-    vec![log::kind(), push::kind(), reader::kind(), file::kind()]
+    vec![log::kind(), push::kind(), reader::kind(), file::kind(), kafka::kind()]
 }

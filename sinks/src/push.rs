@@ -36,7 +36,8 @@ pub static DESCRIPTION: Description = Description {
             RecordType::Submission,
         ],
         "what clients get to see",
-    )],
+    )
+    .pays()],
     outputs: &[],
     options: &[Opt::required(
         "to",

@@ -102,7 +102,7 @@ fn same_file(file: &FileArgs) -> String {
     if file.config != "./dataflow.toml" {
         options += &format!(" --config '{}'", file.config);
     }
-    for change in &file.overrides {
+    for change in &file.changes() {
         options += &format!(" --set '{change}'");
     }
     options

@@ -1,7 +1,7 @@
 //! The compiler of `dataflow.toml` and the runtime of the compiled graph.
 //!
 //! ```text
-//! text --parse--> Document --resolve--> Resolved --check--> Checked --plan--> Plan --run--> Service
+//! text --parse--> Document --expand--> Document --resolve--> Resolved --check--> Checked --plan--> Plan --run--> Service
 //! ```
 //!
 //! Each phase is a type and a module, so a later phase cannot see a mistake that an earlier one should
@@ -10,8 +10,11 @@
 //! [`Suite`]. The compiler knows no kind by name; it is handed a [`Registry`].
 
 mod check;
+mod codes;
 mod diagnostic;
 pub mod diff;
+mod document;
+mod expand;
 mod format;
 mod graph;
 pub mod outline;
@@ -27,7 +30,8 @@ mod schema;
 mod values;
 
 pub use check::Checked;
-pub use diagnostic::{Diagnostics, Sources, did_you_mean};
+pub use codes::{Code, Example, ExampleOf};
+pub use diagnostic::{Diagnostic, Diagnostics, Format, Place, Sources, Span, did_you_mean};
 pub use format::format;
 pub use graph::Picture;
 pub use plan::{Edge, EdgeKind, Plan, Stage};
@@ -39,7 +43,10 @@ pub use scenario::{Failure, Suite, Verdict, junit, report, summary};
 pub use schema::{option_schema, schema};
 pub use values::{expected, role_phrase};
 
-/// Compiles a topology: `path` is for messages, `overrides` are `--set` arguments.
+use document::Document;
+
+/// Compiles a topology: `path` is for messages and for what the file includes, `overrides` are `--set`
+/// arguments.
 ///
 /// # Errors
 /// Every mistake that was found, each with its place.
@@ -50,14 +57,41 @@ pub fn compile(
     registry: &Registry,
 ) -> Result<Plan, Diagnostics> {
     let mut diagnostics = Diagnostics::new(Sources::new(path, text));
-    let document = parse::parse(overrides, &mut diagnostics);
-    // What follows from a broken structure would only distract from it.
-    if diagnostics.list().iter().any(|d| d.code == "E001") {
-        diagnostics.sort();
-        return Err(diagnostics);
-    }
+    let document = document(overrides, registry, &mut diagnostics);
     let resolved = resolve::resolve(&document, registry, &mut diagnostics);
-    let checked = check::check(resolved, &mut diagnostics);
+    let checked = check::check(resolved, registry, &mut diagnostics);
+    if diagnostics.is_empty() {
+        return Ok(plan::plan(checked));
+    }
+    parse::forget_consequences(&mut diagnostics);
+    expand::forget_consequences(&mut diagnostics);
     diagnostics.sort();
-    if diagnostics.is_empty() { Ok(plan::plan(checked)) } else { Err(diagnostics) }
+    Err(diagnostics)
+}
+
+/// The file as the later phases see it, in TOML: includes joined, profile and overrides applied,
+/// variables replaced, templates expanded.
+///
+/// # Errors
+/// The mistakes that stand in the way; later phases may find more.
+pub fn expanded(
+    path: &str,
+    text: &str,
+    overrides: &[String],
+    registry: &Registry,
+) -> Result<String, Diagnostics> {
+    let mut diagnostics = Diagnostics::new(Sources::new(path, text));
+    let document = document(overrides, registry, &mut diagnostics);
+    diagnostics.sort();
+    if diagnostics.is_empty() { Ok(document::to_toml(&document)) } else { Err(diagnostics) }
+}
+
+/// The names of the profiles that a topology defines, as far as it can be read.
+pub fn profiles(path: &str, text: &str) -> Vec<String> {
+    parse::profiles(&mut Diagnostics::new(Sources::new(path, text)))
+}
+
+fn document(overrides: &[String], registry: &Registry, diagnostics: &mut Diagnostics) -> Document {
+    let parsed = parse::parse(overrides, diagnostics);
+    expand::expand(parsed, registry, diagnostics)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use imflow_kind::{Family, OptType, RoleName, State, Value};
+use imflow_kind::{Debt, Family, OptType, Port, RoleName, State, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
@@ -123,7 +123,8 @@ fn node_outline(plan: &Plan, id: NodeId, node: &Node) -> NodeOutline {
         wires.sort();
         (port.name.to_owned(), wires)
     });
-    let answered = |port: &imflow_kind::Port| port.types.iter().any(|record| record.holds_ticket());
+    let owes = |port: &Port| port.types.iter().any(|record| record.owes_reply());
+    let passes = |port: &Port| port.reply == Debt::Passed && owes(port);
     NodeOutline {
         name: node.name.clone(),
         was: node.was.clone(),
@@ -144,12 +145,13 @@ fn node_outline(plan: &Plan, id: NodeId, node: &Node) -> NodeOutline {
             holds: description.provides.contains(&RoleName::Outboxes),
             pushes_to,
             decides: description.family == Family::Operator
-                && description.inputs.iter().any(answered),
+                && description.inputs.iter().any(passes)
+                && description.outputs.iter().any(owes),
         },
     }
 }
 
 fn shown(node: &Node, name: &str, value: &Value) -> (String, String) {
-    let template = node.written.get(name).and_then(|item| item.template.as_ref());
-    (name.to_owned(), template.map_or_else(|| values::show(value), |text| format!("{text:?}")))
+    let original = node.written.get(name).and_then(|item| item.original.as_ref());
+    (name.to_owned(), original.map_or_else(|| values::show(value), |text| format!("{text:?}")))
 }

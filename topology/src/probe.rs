@@ -152,6 +152,7 @@ impl Plan {
             written: Default::default(),
             outputs: ports.map(|p| Output { name: p.name.to_owned(), types: p.types }).collect(),
             was: None,
+            is_unsafe: false,
             inputs: vec![Vec::new(); description.inputs.len()],
             given: vec![true; description.inputs.len()],
         });

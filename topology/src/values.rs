@@ -6,7 +6,7 @@ use std::time::Duration;
 use imflow_kind::units::{duration_ms, show_bytes, show_ms, size_bytes};
 use imflow_kind::{Opt, OptType, RoleName, Value};
 
-use crate::parse::{Item, Tree};
+use crate::document::{Item, Tree};
 
 /// Reads the value of an option.
 ///
@@ -30,7 +30,8 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
             | OptType::Expression
             | OptType::Reference(_),
             Tree::Text(text),
-        ) => Ok(Value::Text(text.clone())),
+        ) if !text.contains('\0') => Ok(Value::Text(text.clone())),
+        (OptType::Route, Tree::Text(text)) if is_route(text) => Ok(Value::Text(text.clone())),
         (OptType::Choice(words), Tree::Text(text)) if words.contains(&text.as_str()) => {
             Ok(Value::Text(text.clone()))
         }
@@ -77,6 +78,34 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
     }
 }
 
+/// A plain value as it stands inside a longer text.
+pub(crate) fn plain(value: &Tree) -> String {
+    match value {
+        Tree::Text(text) => text.clone(),
+        other => crate::document::inline(other),
+    }
+}
+
+/// A value of this type, for messages.
+pub(crate) fn example(kind: OptType) -> &'static str {
+    match kind {
+        OptType::Integer(..) | OptType::Number(..) => "10",
+        OptType::Bool => "true",
+        OptType::Duration(..) => "\"3s\"",
+        OptType::Size(..) => "\"64KiB\"",
+        OptType::Texts => "[\"...\"]",
+        OptType::Lists | OptType::Expressions => "{ NAME = ... }",
+        OptType::Listener => "\"main\"",
+        OptType::Route => "\"/ws\"",
+        _ => "\"...\"",
+    }
+}
+
+/// Whether a listener can route it. Anything else would end the process when it is mounted.
+fn is_route(text: &str) -> bool {
+    text.starts_with('/') && !text.contains(['{', '}', '*']) && !text.contains("/:")
+}
+
 /// The texts of a list, or the type of what is none.
 fn texts(items: &[Item]) -> Result<Vec<String>, &'static str> {
     let text = |item: &Item| match &item.value {
@@ -97,11 +126,7 @@ pub(crate) fn default_of(option: &Opt) -> Option<Value> {
         OptType::Lists | OptType::Expressions => Tree::Table(Vec::new()),
         _ => Tree::Text(text.to_owned()),
     };
-    read(
-        option.kind,
-        &Item { span: crate::diagnostic::Span::default(), value: tree, template: None },
-    )
-    .ok()
+    read(option.kind, &Item::new(crate::diagnostic::Span::default(), tree)).ok()
 }
 
 /// A value as it would be written in the file.
@@ -134,6 +159,7 @@ pub(crate) fn show(value: &Value) -> String {
 pub fn expected(kind: OptType) -> String {
     match kind {
         OptType::Text => "a text".to_owned(),
+        OptType::Route => "a path such as \"/ws\", without `{`, `}`, `*` and `/:`".to_owned(),
         OptType::Choice(words) => {
             format!("one of {}", crate::diagnostic::quoted(words.iter().copied()))
         }

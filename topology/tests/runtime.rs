@@ -58,7 +58,8 @@ const COLLECT: Description = Description {
         "records",
         &[RecordType::Submission, RecordType::Rejection, RecordType::Online],
         "",
-    )],
+    )
+    .pays()],
     ..Description::EMPTY
 };
 
@@ -255,7 +256,7 @@ fn tracking_ends_when_every_stage_has_seen_the_record() {
     let rig = rig(
         "[operators.users]\nkind = \"users\"\ninputs = [\"driver.sessions\"]\n\
          [operators.watch]\nkind = \"watch\"\ninputs = [\"users\"]",
-        "\"watch\"",
+        "\"watch\", \"driver\"",
     );
     struct Tell(Mutex<mpsc::Sender<()>>);
     impl Drop for Tell {

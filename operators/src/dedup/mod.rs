@@ -53,7 +53,8 @@ pub const DESCRIPTION: Description = Description {
             &[RecordType::Rejection, RecordType::Committed],
             "what became of the fresh ones",
         )
-        .feedback(),
+        .feedback()
+        .observes(),
         Port::of("answers", &[RecordType::Found], "what the index knows of the ids in `lookups`")
             .feedback(),
     ],

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use imflow_kind::{
-    Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port,
+    Description, Duty, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port,
     StartError, State, Time,
 };
 use imflow_proto::log::{Fact, fact};
@@ -75,6 +75,7 @@ pub const DESCRIPTION: Description = Description {
         ),
     ],
     provides: &[],
+    duties: &[Duty::Authorises],
     limits: &[
         Limit {
             what: "grants",

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use imflow_kind::{
-    ANY, Description, Family, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port,
-    Sink, StartError, State, Time,
+    ANY, Claim, ClaimKey, Description, Family, Injector, Intake, IoContext, Key, Kind, Limit, Opt,
+    OptType, Port, Sink, StartError, State, Time,
 };
 use imflow_proto::Record;
 
@@ -43,6 +43,7 @@ pub static DESCRIPTION: Description = Description {
         ),
         Opt::new("keep", OptType::Integer(0, 10_000), "10", "full files that stay"),
     ],
+    claims: &[Claim { thing: "the file", key: &[ClaimKey::Option("path")] }],
     limits: &[Limit {
         what: "records waiting to be written",
         bound: "65,536",

@@ -34,8 +34,8 @@ mod threaded;
 use std::sync::Arc;
 
 use imflow_kind::{
-    Description, Form, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName, Sink, StartError,
-    State,
+    Claim, ClaimKey, Description, Form, IoContext, Key, Kind, Limit, Opt, OptType, Port, RoleName,
+    Sink, StartError, State,
 };
 use imflow_proto::RecordType;
 use imflow_proto::record::MAX_FACT_BYTES;
@@ -66,13 +66,15 @@ pub static DESCRIPTION: Description = Description {
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
-        Port::of("records", &[RecordType::Ordered, RecordType::Change], "what to make durable"),
+        Port::of("records", &[RecordType::Ordered, RecordType::Change], "what to make durable")
+            .pays(),
         Port::of(
             "lookups",
             &[RecordType::Lookup],
             "submissions whose clientMsgId may have been committed before",
         )
-        .optional(),
+        .optional()
+        .pays(),
     ],
     outputs: &[
         Port::of("committed", &[RecordType::Committed], "durable messages"),
@@ -94,6 +96,7 @@ pub static DESCRIPTION: Description = Description {
         ),
     ],
     provides: &[RoleName::Store, RoleName::Journal],
+    claims: &[Claim { thing: "the log of the data directory", key: &[ClaimKey::Fixed("log")] }],
     limits: &[
         Limit {
             what: "records in one commit",

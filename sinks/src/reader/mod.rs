@@ -33,7 +33,7 @@ pub static DESCRIPTION: Description = Description {
     // Takes queries in the stage that they come from: those of clients never enter the message path.
     key: Key::Inherit,
     state: State::None,
-    inputs: &[Port::of("queries", &[RecordType::Query], "what clients ask")],
+    inputs: &[Port::of("queries", &[RecordType::Query], "what clients ask").pays()],
     outputs: &[Port::of("pages", &[RecordType::Reply], "the answers")],
     options: &[Opt::required(
         "of",

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 use axum::Router;
 use imflow_kind::{
-    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt, OptType, Port,
-    RoleName, Source, StartError, State, Store,
+    Claim, ClaimKey, Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt,
+    OptType, Port, RoleName, Source, StartError, State, Store,
 };
 use imflow_proto::RecordType;
 
@@ -66,6 +66,10 @@ const DESCRIPTION: Description = Description {
         ),
     ],
     provides: &[],
+    claims: &[Claim {
+        thing: "the HTTP path",
+        key: &[ClaimKey::Option("listener"), ClaimKey::Fixed("/v1")],
+    }],
     limits: &[
         Limit { what: "request body", bound: "256 KiB", policy: "refused with 413" },
         Limit {

@@ -27,7 +27,7 @@ pub(super) struct Limits {
 /// The options behind [`Limits`], after `listener` and `path`.
 pub(super) const OPTIONS: &[Opt] = &[
     Opt::new("listener", OptType::Listener, "main", "The listener that takes the connections."),
-    Opt::new("path", OptType::Text, "/ws", "The path that is upgraded to a WebSocket."),
+    Opt::new("path", OptType::Route, "/ws", "The path that is upgraded to a WebSocket."),
     Opt::new(
         "max_connections",
         OptType::Integer(1, 10_000_000),

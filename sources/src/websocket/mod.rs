@@ -35,8 +35,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use imflow_kind::{
-    Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Outboxes, Port,
-    RoleName, Roles, Source, StartError, State,
+    Claim, ClaimKey, Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit,
+    Outboxes, Port, RoleName, Roles, Source, StartError, State,
 };
 use imflow_proto::RecordType;
 use tokio::task::AbortHandle;
@@ -76,6 +76,10 @@ const DESCRIPTION: Description = Description {
     ],
     options: limits::OPTIONS,
     provides: &[RoleName::Outboxes],
+    claims: &[Claim {
+        thing: "the HTTP path",
+        key: &[ClaimKey::Option("listener"), ClaimKey::Option("path")],
+    }],
     limits: &[
         Limit {
             what: "connections",
@@ -137,13 +141,6 @@ struct WebSocket {
 impl WebSocket {
     fn build(context: &IoContext) -> Result<Self, StartError> {
         let path = context.options.text("path").to_owned();
-        if !path.starts_with('/') || path.contains(['{', '}', '*']) {
-            let sentence = format!(
-                "source `{}`: `path` is `{path}`, expected a path like \"/ws\"",
-                context.name
-            );
-            return Err(StartError::new(sentence));
-        }
         let hub = Hub::new(Limits::from_options(&context.options));
         context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Outboxes>);
         Ok(Self {

@@ -3,6 +3,7 @@
 //! A topic becomes a [`Page`](page::Page), and a page becomes text for a terminal or Markdown. The reference pages
 //! of `docs/` are these pages.
 
+mod code;
 mod json;
 mod kind;
 mod markdown;
@@ -15,12 +16,12 @@ mod tests;
 use clap::{Args, ValueEnum};
 use imflow_kind::{Description, Family, RECORD_TYPES};
 use imflow_proto::RecordType;
-use imflow_topology::{Registry, did_you_mean};
+use imflow_topology::{Code, Registry, did_you_mean};
 
 use crate::{Failure, assembly, terminal};
 use page::{Block, Page};
 
-/// Tell all there is to know of a kind or a record type
+/// Tell all there is to know of a kind, a record type or a code of `imflow check`
 ///
 /// A kind: its options with their ranges and defaults, its ports with their record types, where
 /// it runs, what it keeps, its limits, and an example. A record type: its fields, and who makes
@@ -29,12 +30,13 @@ use page::{Block, Page};
 ///   imflow explain                             all that can be explained
 ///   imflow explain filter
 ///   imflow explain Committed                   a record type
+///   imflow explain E017                        a code of `imflow check`
 ///   imflow explain operators                   all operators
 ///   imflow explain websocket --format json
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExplainArgs {
-    /// A kind, a record type, or one of: sources, operators, sinks, records
+    /// A kind, a record type, a code, or one of: sources, operators, sinks, records
     topic: Option<String>,
     /// How it is written
     #[arg(long, value_enum, default_value = "terminal")]
@@ -61,6 +63,9 @@ enum Topic {
 pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let registry = assembly::registry();
     let Some(word) = &args.topic else { return terminal::print(&contents(&registry)) };
+    if let Some(code) = Code::find(word) {
+        return terminal::print(&code::page(code, args.format));
+    }
     let (title, topics) = find(word, &registry)?;
     let text = match args.format {
         Format::Json => {
@@ -107,7 +112,7 @@ fn unknown(word: &str, registry: &Registry) -> Failure {
         None => did_you_mean(word, names.iter().map(String::as_str)),
     };
     let help = help.unwrap_or_else(|| "`imflow explain` lists what there is".to_owned());
-    Failure::Usage(format!("`{word}` is no kind and no record type; {help}"))
+    Failure::Usage(format!("`{word}` is no kind, no record type and no code; {help}"))
 }
 
 fn names(registry: &Registry) -> Vec<String> {
@@ -132,6 +137,9 @@ fn contents(registry: &Registry) -> String {
     blocks.push(Block::Text(records.join(", ")));
     blocks.push(Block::Heading("Groups".to_owned()));
     blocks.push(Block::Text("sources, operators, sinks, records".to_owned()));
+    blocks.push(Block::Heading("Codes of mistakes".to_owned()));
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.id()).collect();
+    blocks.push(Block::Text(codes.join(", ")));
     let title = "`imflow explain WORD` explains".to_owned();
     let page = Page { title, blocks };
     screen::show(&[page], terminal::width().min(110), terminal::colour())

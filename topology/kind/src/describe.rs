@@ -68,12 +68,35 @@ pub struct Port {
     pub feedback: bool,
     /// An input of any type whose wires may differ in what they carry.
     pub mixed: bool,
+    /// What becomes of the reply that a record on this input still owes.
+    pub reply: Debt,
+}
+
+/// What a node does with the reply that the records of an input owe (see
+/// [`RecordType::owes_reply`]). The checker follows these, so that each command meets one reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Debt {
+    /// Goes on with the records, on those outputs of the node whose records owe one. If it has no such
+    /// output, the node only looks at the records.
+    Passed,
+    /// Paid here: the node answers, or takes the debt over and emits what owes it anew.
+    Paid,
+    /// Somebody else's: the node learns of the record and lets it be.
+    Observed,
 }
 
 impl Port {
     /// A required input, or an output.
     pub const fn of(name: &'static str, types: &'static [RecordType], doc: &'static str) -> Self {
-        Self { name, types, doc, required: true, feedback: false, mixed: false }
+        Self {
+            name,
+            types,
+            doc,
+            required: true,
+            feedback: false,
+            mixed: false,
+            reply: Debt::Passed,
+        }
     }
 
     /// An input that may be left out.
@@ -93,6 +116,18 @@ impl Port {
         self.mixed = true;
         self
     }
+
+    /// An input of which the node answers the records, or keeps them until it can.
+    pub const fn pays(mut self) -> Self {
+        self.reply = Debt::Paid;
+        self
+    }
+
+    /// An input that the node only looks at.
+    pub const fn observes(mut self) -> Self {
+        self.reply = Debt::Observed;
+        self
+    }
 }
 
 /// Every record type, for kinds that work on any.
@@ -104,6 +139,42 @@ pub struct Limit {
     pub what: &'static str,
     pub bound: &'static str,
     pub policy: &'static str,
+}
+
+/// What a node vouches for on the message path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Decides who may speak.
+    Authorises,
+    /// Gives messages their place in their conversation.
+    Orders,
+}
+
+/// Something outside the file that only one node can hold: a route of a listener, a file, a topic.
+/// Two claims of the same thing and the same values conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// In words: "the HTTP path".
+    pub thing: &'static str,
+    /// What tells one such thing from another.
+    pub key: &'static [ClaimKey],
+}
+
+/// One part of a claim's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimKey {
+    /// The value of this option.
+    Option(&'static str),
+    /// The same for every node of the kind.
+    Fixed(&'static str),
+}
+
+/// Two options that cannot both stand in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    pub options: [&'static str; 2],
+    /// Why not, as a clause: "each sets how many records pass".
+    pub why: &'static str,
 }
 
 /// All that can be said of a kind without building it.
@@ -128,6 +199,9 @@ pub struct Description {
     pub options: &'static [Opt],
     /// Roles that other nodes find under this node's name.
     pub provides: &'static [RoleName],
+    pub duties: &'static [Duty],
+    pub claims: &'static [Claim],
+    pub conflicts: &'static [Conflict],
     pub limits: &'static [Limit],
     /// A table of the file that shows it at work, as people would write it.
     pub example: &'static str,
@@ -147,6 +221,9 @@ impl Description {
         outputs_from: None,
         options: &[],
         provides: &[],
+        duties: &[],
+        claims: &[],
+        conflicts: &[],
         limits: &[],
         example: "",
     };
@@ -185,6 +262,12 @@ impl Kind {
         Self::new(description, Form::Source(Arc::new(build)))
     }
 
+    /// A kind that this build only describes: files that use it are checked, and then told which
+    /// cargo feature builds it.
+    pub fn missing(description: &'static Description, feature: &'static str) -> Self {
+        Self::new(description, Form::Missing { feature })
+    }
+
     /// A sink, built by `build`.
     pub fn sink(
         description: &'static Description,
@@ -221,7 +304,7 @@ impl Kind {
 /// Builds a state machine.
 pub type BuildOperator = fn(&OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError>;
 
-/// The four forms of a kind.
+/// The forms of a kind.
 #[derive(Clone)]
 pub enum Form {
     /// A pure state machine, built once for each worker of its stage.
@@ -232,6 +315,8 @@ pub enum Form {
     Source(Build<dyn Source>),
     /// Built once for the process.
     Sink(Build<dyn Sink>),
+    /// Not part of this build. No plan holds a node of such a kind.
+    Missing { feature: &'static str },
 }
 
 /// Builds one source or sink. Shared, so that a registry may capture what its kinds need.

@@ -1,7 +1,7 @@
 //! What a kind is.
 //!
 //! A kind describes itself once ([`Description`]): the checker, `imflow list`, the reference pages
-//! and the runtime read that one description. It takes one of four forms ([`Form`]): an
+//! and the runtime read that one description. It takes one of a few forms ([`Form`]): an
 //! [`Operator`] (a pure state machine), a collection (written in differential), a [`Source`] or a
 //! [`Sink`]. This crate knows neither the compiler nor any concrete kind.
 
@@ -23,7 +23,8 @@ pub mod units;
 
 pub use collection::{Batches, BuildCollection, Stream};
 pub use describe::{
-    ANY, Build, BuildOperator, Description, Family, Form, Key, Kind, Limit, Port, State,
+    ANY, Build, BuildOperator, Claim, ClaimKey, Conflict, Debt, Description, Duty, Family, Form,
+    Key, Kind, Limit, Port, State,
 };
 pub use infer::{Infer, Inference, Mistake};
 pub use io::{Applied, Feed, Gate, Injector, Intake, IoContext, Sink, Source, StartError};

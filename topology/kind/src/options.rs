@@ -23,6 +23,8 @@ pub struct Opt {
 pub enum OptType {
     /// Any text.
     Text,
+    /// The path of an HTTP route, without wildcards: `"/ws"`.
+    Route,
     /// One of these words.
     Choice(&'static [&'static str]),
     Bool,
@@ -113,7 +115,7 @@ impl Options {
         self.0.iter().map(|(name, value)| (*name, value))
     }
 
-    /// A text, choice, reference, listener or predicate.
+    /// A text, route, choice, reference, listener or predicate.
     pub fn text(&self, name: &str) -> &str {
         match self.0.get(name) {
             Some(Value::Text(text)) => text,

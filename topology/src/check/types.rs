@@ -3,8 +3,9 @@
 use imflow_kind::{Inference, Mistake, OptType, Shape};
 
 use super::type_names;
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span};
-use crate::parse::{Item, Tree};
+use crate::document::{Item, Tree};
 use crate::resolve::{Node, NodeId, Wire};
 
 type Shapes = [Vec<Option<Shape>>];
@@ -29,6 +30,10 @@ pub(super) fn check(
         }
         return;
     };
+    let options = node.kind.description.options;
+    if options.iter().any(|option| node.options.get(option.name).is_none()) {
+        return; // one has a mistake of its own
+    }
     let wanted = node.kind.description.inputs.iter().zip(&inputs);
     if wanted.clone().any(|(port, shapes)| port.required && shapes.is_empty()) {
         return; // its producers have mistakes of their own
@@ -80,7 +85,7 @@ fn check_port(
                 type_names(takes)
             );
             diagnostics
-                .error("E011", &wire.span, message, format!("a {carried} here"))
+                .error(Code::TypeMismatch, &wire.span, message, format!("a {carried} here"))
                 .also(&producer.span, format!("`{}` is defined here", producer.name));
         }
         if takes.is_empty() && !described.mixed && first.is_some_and(|first| first != carried) {
@@ -90,7 +95,7 @@ fn check_port(
                 first.expect("just seen")
             );
             let label = "another record type than the first input's";
-            diagnostics.error("E011", &wire.span, message, label);
+            diagnostics.error(Code::TypeMismatch, &wire.span, message, label);
         }
         first = first.or(Some(carried));
     }
@@ -113,7 +118,8 @@ fn report(node: &Node, inputs: &[Vec<Shape>], mistake: &Mistake, diagnostics: &m
         }
         None => format!("option `{}` of `{}`{on}: {}", mistake.option, node.name, mistake.message),
     };
-    diagnostics.error(if is_expression { "E017" } else { "E018" }, &place, message, "here");
+    let code = if is_expression { Code::BadExpression } else { Code::BadOption };
+    diagnostics.error(code, &place, message, "here");
 }
 
 /// The place inside the text that has the mistake, if the file spells it without escapes.

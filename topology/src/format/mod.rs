@@ -26,7 +26,7 @@ const COMMENT_COLUMN: usize = 38;
 /// When the text is not TOML, with each place.
 pub fn format(path: &str, text: &str) -> Result<String, Diagnostics> {
     let mut diagnostics = Diagnostics::new(Sources::new(path, text));
-    parse::parse_table(0, text, &mut diagnostics);
+    parse::source(0, &mut diagnostics);
     if diagnostics.is_empty() { Ok(layout(text)) } else { Err(diagnostics) }
 }
 

@@ -6,7 +6,9 @@
 //! others re-enter through an instance's ingest.
 
 mod split;
-mod stages;
+pub(crate) mod stages;
+
+use std::collections::HashSet;
 
 use imflow_kind::{Form, RoleName, Shape};
 use imflow_proto::RecordType;
@@ -156,25 +158,16 @@ pub(crate) fn is_collection(node: &Node) -> bool {
 impl Plan {
     /// What enters a stage through its ingest: the output ports of other nodes, each once.
     pub fn entries(&self, stage: Stage) -> Vec<(NodeId, usize)> {
-        let mut entries = Vec::new();
-        for edge in self.edges.iter().filter(|e| e.stage == stage && e.kind != EdgeKind::Direct) {
-            if !entries.contains(&edge.from) {
-                entries.push(edge.from);
-            }
-        }
-        entries
+        let mut seen = HashSet::new();
+        let into = self.edges.iter().filter(|e| e.stage == stage && e.kind != EdgeKind::Direct);
+        into.map(|edge| edge.from).filter(|from| seen.insert(*from)).collect()
     }
 
     /// Output ports that leave an instance: one edge for each port and stage reached.
     pub fn exits(&self) -> Vec<Edge> {
-        let mut exits: Vec<Edge> = Vec::new();
-        for edge in
-            self.edges.iter().filter(|e| matches!(e.kind, EdgeKind::Feedback | EdgeKind::Stage))
-        {
-            if !exits.iter().any(|e| e.from == edge.from && e.stage == edge.stage) {
-                exits.push(*edge);
-            }
-        }
-        exits
+        let mut seen = HashSet::new();
+        let leaves = |e: &&Edge| matches!(e.kind, EdgeKind::Feedback | EdgeKind::Stage);
+        let exits = self.edges.iter().filter(leaves).copied();
+        exits.filter(|edge| seen.insert((edge.from, edge.stage))).collect()
     }
 }

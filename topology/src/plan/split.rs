@@ -10,13 +10,17 @@ use super::{Edge, EdgeKind, Plan, Stage};
 use crate::resolve::{NodeId, Output};
 
 pub(super) fn split(plan: &mut Plan) {
+    let mut into: Vec<Vec<usize>> = vec![Vec::new(); plan.nodes.len()];
+    for (index, edge) in plan.edges.iter().enumerate() {
+        into[edge.to.0].push(index);
+    }
     for id in plan.order.clone() {
-        let from_path = |e: &Edge| e.to.0 != id || origin(plan, e) == Stage::Conversation;
+        let from_path = |index: &usize| origin(plan, &plan.edges[*index]) == Stage::Conversation;
         if plan.nodes[id].kind.splits
             && plan.stages[id] == Stage::Global
-            && plan.edges.iter().all(from_path)
+            && into[id].iter().all(from_path)
         {
-            split_node(plan, id);
+            split_node(plan, id, &into[id]);
         }
     }
 }
@@ -25,12 +29,12 @@ pub(super) fn split(plan: &mut Plan) {
 fn origin(plan: &Plan, edge: &Edge) -> Stage {
     match plan.nodes[edge.from.0].kind.form {
         Form::Source(_) => Stage::of(edge.record),
-        Form::Operator(_) | Form::Collection(_) | Form::Sink(_) => plan.stages[edge.from.0],
+        _ => plan.stages[edge.from.0],
     }
 }
 
 /// The node itself becomes the merging part, so that its name and its outputs stay what they are.
-fn split_node(plan: &mut Plan, id: NodeId) {
+fn split_node(plan: &mut Plan, id: NodeId, into: &[usize]) {
     let local = plan.nodes.len();
     let mut node = plan.nodes[id].clone();
     node.name += ".local"; // no name of the file holds a dot
@@ -41,10 +45,7 @@ fn split_node(plan: &mut Plan, id: NodeId) {
     plan.inputs.push(plan.inputs[id].clone());
     plan.outputs.push(plan.outputs[id].clone());
     plan.nodes[id].part = Part::Merge;
-    for index in 0..plan.edges.len() {
-        if plan.edges[index].to.0 != id {
-            continue;
-        }
+    for &index in into {
         let from_operator = !matches!(
             plan.nodes[plan.edges[index].from.0].kind.form,
             Form::Source(_) | Form::Sink(_)

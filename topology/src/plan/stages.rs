@@ -10,7 +10,7 @@ use crate::resolve::{Node, NodeId};
 const PARTITION_FIELD: &str = "conversationId";
 
 /// The stage of each node; `order` has producers first.
-pub(super) fn assign(
+pub(crate) fn assign(
     nodes: &[Node],
     shapes: &[Vec<Option<Shape>>],
     order: &[NodeId],
@@ -65,7 +65,7 @@ fn grouped(node: &Node, option: &str, stage: Stage, shapes: &[Vec<Option<Shape>>
 }
 
 /// One edge for each wire.
-pub(super) fn edges(nodes: &[Node], shapes: &[Vec<Option<Shape>>], stages: &[Stage]) -> Vec<Edge> {
+pub(crate) fn edges(nodes: &[Node], shapes: &[Vec<Option<Shape>>], stages: &[Stage]) -> Vec<Edge> {
     let mut edges = Vec::new();
     for (id, node) in nodes.iter().enumerate() {
         for (port, wires) in node.inputs.iter().enumerate() {

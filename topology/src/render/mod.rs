@@ -93,7 +93,7 @@ pub(crate) fn render<'s>(
                 };
                 shell.operator(scope, inputs, operator, &mut rendered.shells)
             }
-            Form::Source(_) | Form::Sink(_) => {
+            Form::Source(_) | Form::Sink(_) | Form::Missing { .. } => {
                 unreachable!("the order of a plan holds operators only")
             }
         };

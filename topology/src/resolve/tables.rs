@@ -1,8 +1,9 @@
 //! `[service]` and `[listeners.NAME]`.
 
 use super::{Listener, Service, missing, table, unknown_key};
+use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
-use crate::parse::{Document, Tree};
+use crate::document::{Document, Tree};
 
 pub(crate) fn default_service() -> Service {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -23,7 +24,7 @@ pub(super) fn read_service(
         let wrong = |diagnostics: &mut Diagnostics, expected: &str| {
             let found = format!("expected {expected}, found {}", item.value.type_name());
             diagnostics.error(
-                "E009",
+                Code::BadValue,
                 &item.span,
                 format!("`service.{}` cannot take this value", key.name),
                 found,
@@ -34,7 +35,9 @@ pub(super) fn read_service(
             _ => None,
         };
         match (key.name.as_str(), number.as_ref().unwrap_or(&item.value)) {
-            ("data", Tree::Text(text)) if !text.is_empty() => service.data.clone_from(text),
+            ("data", Tree::Text(text)) if !text.is_empty() && !text.contains('\0') => {
+                service.data.clone_from(text)
+            }
             ("data", _) => wrong(diagnostics, "the path of a folder"),
             ("node", Tree::Text(text)) if imflow_proto::id::is_valid(text) => {
                 service.node.clone_from(text)
@@ -70,7 +73,7 @@ pub(super) fn read_listeners(
                     Err(_) => {
                         let message = format!("`{text}` is not an address");
                         diagnostics
-                            .error("E009", &item.span, message, "expected IP:PORT")
+                            .error(Code::BadValue, &item.span, message, "expected IP:PORT")
                             .help("for example \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all interfaces");
                         address = Some((([127, 0, 0, 1], 0).into(), item.span.clone()));
                     }
@@ -78,7 +81,7 @@ pub(super) fn read_listeners(
                 ("address", other) => {
                     let found = format!("expected a text, found {}", other.type_name());
                     diagnostics.error(
-                        "E007",
+                        Code::WrongType,
                         &item.span,
                         "`address` is not a text".to_owned(),
                         found,

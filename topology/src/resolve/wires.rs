@@ -1,15 +1,14 @@
 //! The inputs of a node: `"NAME"` or `"NAME.PORT"` to the producer's output port.
 
-use std::collections::HashMap;
-
-use super::{Declared, NodeId, Wire};
+use super::{Declared, Names, Wire};
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
-use crate::parse::{Item, Tree};
+use crate::document::{Item, Tree};
 
 pub(super) fn wire(
     declared: &Declared,
     all: &[Declared],
-    names: &HashMap<String, NodeId>,
+    names: &Names,
     diagnostics: &mut Diagnostics,
 ) -> (Vec<Vec<Wire>>, Vec<bool>) {
     let ports = declared.node.kind.description.inputs;
@@ -30,7 +29,9 @@ pub(super) fn wire(
                         });
                         let message =
                             format!("`{}` has no input port `{}`", declared.node.name, key.name);
-                        diagnostics.error("E006", &key.span, message, "no such port").help(help);
+                        diagnostics
+                            .error(Code::UnknownPort, &key.span, message, "no such port")
+                            .help(help);
                     }
                 }
             }
@@ -46,7 +47,7 @@ pub(super) fn wire(
 fn wire_list(
     item: &Item,
     all: &[Declared],
-    names: &HashMap<String, NodeId>,
+    names: &Names,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Wire> {
     match &item.value {
@@ -60,14 +61,24 @@ fn wire_list(
                 other => {
                     let found =
                         format!("expected \"NAME\" or \"NAME.PORT\", found {}", other.type_name());
-                    diagnostics.error("E007", &item.span, "an input is a text".to_owned(), found);
+                    diagnostics.error(
+                        Code::WrongType,
+                        &item.span,
+                        "an input is a text".to_owned(),
+                        found,
+                    );
                     None
                 }
             })
             .collect(),
         other => {
             let found = format!("expected a list of inputs, found {}", other.type_name());
-            diagnostics.error("E007", &item.span, "`inputs` is not a list".to_owned(), found);
+            diagnostics.error(
+                Code::WrongType,
+                &item.span,
+                "`inputs` is not a list".to_owned(),
+                found,
+            );
             Vec::new()
         }
     }
@@ -77,7 +88,7 @@ fn wire_one(
     text: &str,
     span: &Span,
     all: &[Declared],
-    names: &HashMap<String, NodeId>,
+    names: &Names,
     diagnostics: &mut Diagnostics,
 ) -> Option<Wire> {
     let (name, port) = match text.split_once('.') {
@@ -85,10 +96,11 @@ fn wire_one(
         None => (text, None),
     };
     let Some(&id) = names.get(name) else {
-        let help = did_you_mean(name, names.keys().map(String::as_str));
+        let known = names.keys().map(String::as_str);
+        let help = if diagnostics.is_crowded() { None } else { did_you_mean(name, known) };
         diagnostics
             .error(
-                "E005",
+                Code::UnknownInput,
                 span,
                 format!("unknown input `{text}`: no node is named `{name}`"),
                 "no such node",
@@ -96,6 +108,7 @@ fn wire_one(
             .help_if(help);
         return None;
     };
+    let id = id?; // of a table with a mistake of its own
     let outputs = &all[id].node.outputs;
     let index = match port {
         None => (!outputs.is_empty()).then_some(0),
@@ -109,7 +122,7 @@ fn wire_one(
         });
         diagnostics
             .error(
-                "E006",
+                Code::UnknownPort,
                 span,
                 format!(
                     "`{text}`: `{name}` has no {}",

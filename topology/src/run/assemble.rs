@@ -44,7 +44,7 @@ impl Assembly {
                 Some(Form::Source(build)) => {
                     sources.push((id, built(build, &context(), &node.name)?));
                 }
-                Some(Form::Operator(_) | Form::Collection(_)) | None => {}
+                Some(Form::Operator(_) | Form::Collection(_) | Form::Missing { .. }) | None => {}
             }
         }
         let journal = plan.journal.and_then(|id| roles.find(&plan.nodes[id].name));

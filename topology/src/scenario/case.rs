@@ -10,8 +10,9 @@ use super::header::read_overrides;
 use super::steps::{self, Step};
 use super::table::{Table, text, time};
 use super::{Topology, expect::View};
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span};
-use crate::parse::Item;
+use crate::document::Item;
 use crate::{Registry, Simulation};
 
 /// A test that can run.
@@ -76,7 +77,7 @@ pub(super) fn read(
         Ok(simulation) => simulation,
         Err(error) => {
             let message = format!("the topology cannot be simulated: {error}");
-            diagnostics.error("E034", &item.span, message, "in this test");
+            diagnostics.error(Code::NotSimulated, &item.span, message, "in this test");
             return Ok(None);
         }
     };
@@ -85,7 +86,7 @@ pub(super) fn read(
     let expects = expects.map(|item| expect::read(item, &ground, diagnostics)).unwrap_or_default();
     let span = table.span.clone();
     table.refuse_others(diagnostics);
-    let (name, place) = (name.to_owned(), diagnostics.sources.place(&span));
+    let (name, place) = (name.to_owned(), diagnostics.sources.place(&span).to_string());
     let until_ms = until.unwrap_or(0);
     Ok(Some(Case { name, span, place, overrides, steps, expects, until_ms }))
 }
@@ -96,7 +97,7 @@ pub(super) fn check_names(cases: &[Case], diagnostics: &mut Diagnostics) {
         if let Some(first) = cases[..index].iter().find(|other| other.name == case.name) {
             let message = format!("two tests are named `{}`", case.name);
             diagnostics
-                .error("E010", &case.span, message, "second test of this name")
+                .error(Code::DuplicateName, &case.span, message, "second test of this name")
                 .also(&first.span, "first one");
         }
     }

@@ -10,8 +10,9 @@ use super::pattern::Pattern;
 use super::steps::read_actor;
 use super::table::{Table, list, text, time, wrong_type};
 use super::value::report_unfit;
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, did_you_mean, quoted};
-use crate::parse::{Item, Tree};
+use crate::document::{Item, Tree};
 use crate::resolve::NodeId;
 
 /// One expectation.
@@ -74,7 +75,7 @@ fn read_one(item: &Item, ground: &Ground<'_>, diagnostics: &mut Diagnostics) -> 
         table.get(script.sees).is_some() || (script.actor.is_some() && table.get("as").is_some())
     });
     let mut expect = Expect {
-        place: diagnostics.sources.place(&item.span),
+        place: diagnostics.sources.place(&item.span).to_string(),
         on: format!("`{on}`"),
         view: View::Port(0, 0),
         during: During::WHOLE,
@@ -136,7 +137,7 @@ fn read_port(
 ) -> Option<()> {
     let Some(shape) = &ground.plan.outputs[node][port] else {
         let message = format!("{} carries nothing: its node has no input", expect.on);
-        diagnostics.error("E006", &place.span, message, "no record type");
+        diagnostics.error(Code::UnknownPort, &place.span, message, "no record type");
         return None;
     };
     expect.view = View::Port(node, port);
@@ -147,7 +148,7 @@ fn read_port(
     {
         let message = format!("a {:?} is never taken back", shape.record_type());
         diagnostics
-            .error("E033", &retracted.span, message, "cannot come")
+            .error(Code::NeverRetracted, &retracted.span, message, "cannot come")
             .help("only records of types Grant, Online and Row are retracted");
     }
     Some(())
@@ -182,7 +183,7 @@ fn check_fields(item: &Item, shape: &Shape, diagnostics: &mut Diagnostics) {
             let help = did_you_mean(&key.name, known())
                 .unwrap_or_else(|| format!("its fields are {}", quoted(known())));
             let message = format!("a {:?} has no field `{}`", shape.record_type(), key.name);
-            diagnostics.error("E031", &key.span, message, "no such field").help(help);
+            diagnostics.error(Code::UnknownField, &key.span, message, "no such field").help(help);
             continue;
         };
         let kind = slot.field_type();
@@ -214,7 +215,7 @@ fn read_bounds(
     let given = bounds.iter().filter(|(_, item)| item.is_some()).count();
     if given + usize::from(until.is_some()) > 1 {
         let message = "more than one of `at`, `within` and `nothing_until`".to_owned();
-        diagnostics.error("E009", table.span, message, "expected at most one");
+        diagnostics.error(Code::BadValue, table.span, message, "expected at most one");
         return None;
     }
     if let Some(at) = bounds[0].1 {
@@ -231,7 +232,7 @@ fn read_bounds(
         Some(item) if says => {
             let message = "`nothing_until` and something that is expected".to_owned();
             diagnostics
-                .error("E009", &item.span, message, "nothing else may stand beside it")
+                .error(Code::BadValue, &item.span, message, "nothing else may stand beside it")
                 .help("expect what comes afterwards in an expectation of its own");
         }
         Some(item) => {
@@ -247,7 +248,7 @@ fn read_bounds(
                 View::Outside { .. } => "what is seen, `count` or `nothing_until`",
             };
             let message = format!("nothing is expected on {}", expect.on);
-            diagnostics.error("E008", table.span, message, format!("expected {what}"));
+            diagnostics.error(Code::MissingKey, table.span, message, format!("expected {what}"));
         }
         None => {}
     }
@@ -258,14 +259,14 @@ fn read_within(item: &Item, diagnostics: &mut Diagnostics) -> Option<During> {
     let ends = list(item, "`within`", diagnostics)?;
     let [from, to] = ends else {
         let message = format!("`within` has {} entries", ends.len());
-        diagnostics.error("E009", &item.span, message, "expected a first and a last time");
+        diagnostics.error(Code::BadValue, &item.span, message, "expected a first and a last time");
         return None;
     };
     let from_ms = time(from, "`within`", diagnostics)?;
     let to_ms = time(to, "`within`", diagnostics)?;
     if to_ms < from_ms {
         let message = "`within` ends before it begins".to_owned();
-        diagnostics.error("E032", &to.span, message, "time goes back here");
+        diagnostics.error(Code::TimeGoesBack, &to.span, message, "time goes back here");
     }
     Some(During { from_ms, to_ms: Some(to_ms) })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use imflow_kind::{Outside, Roles};
 
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
 use crate::plan::Plan;
 use crate::resolve::NodeId;
@@ -49,7 +50,7 @@ impl<'a> Ground<'a> {
             let help = did_you_mean(name, known.iter().copied())
                 .unwrap_or_else(|| format!("the nodes are {}", quoted(known)));
             let message = format!("the topology has no node `{name}`");
-            diagnostics.error("E005", place, message, "no such node").help(help);
+            diagnostics.error(Code::UnknownInput, place, message, "no such node").help(help);
         }
         found
     }
@@ -79,7 +80,7 @@ impl<'a> Ground<'a> {
                 Some(port) => format!("`{name}` has no {word} port `{port}`"),
                 None => format!("`{name}` has no {word} port"),
             };
-            diagnostics.error("E006", place, message, "no such port").help(help);
+            diagnostics.error(Code::UnknownPort, place, message, "no such port").help(help);
         }
         index.map(|port| (node, port))
     }

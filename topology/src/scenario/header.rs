@@ -1,8 +1,9 @@
 //! What stands above the tests: the topology, its changes, and the time at which every test starts.
 
 use super::table::{Table, list, text};
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span};
-use crate::parse::{Document, Item, Tree};
+use crate::document::{Document, Item, Tree};
 
 /// 2026-01-01T00:00:00Z.
 const DEFAULT_START_MS: u64 = 1_767_225_600_000;
@@ -44,7 +45,7 @@ pub(super) fn read_overrides(item: &Item, diagnostics: &mut Diagnostics) -> Vec<
         if !change.contains('=') {
             let message = format!("`{change}` has no `=`");
             diagnostics
-                .error("E009", &item.span, message, "expected KEY=VALUE")
+                .error(Code::BadValue, &item.span, message, "expected KEY=VALUE")
                 .help("as behind --set: \"operators.online.debounce=1s\"");
             return None;
         }
@@ -62,7 +63,7 @@ fn read_instant(item: &Item, diagnostics: &mut Diagnostics) -> Option<u64> {
     if read.is_none() {
         diagnostics
             .error(
-                "E009",
+                Code::BadValue,
                 &item.span,
                 "`now` is not a time".to_owned(),
                 "expected a text with a time",

@@ -24,6 +24,7 @@ mod value;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Sources, Span};
 use crate::parse::parse;
 use crate::{Registry, compile};
@@ -138,7 +139,7 @@ fn read_topology(path: &PathBuf, place: &Span, diagnostics: &mut Diagnostics) ->
         Err(error) => {
             let message = format!("the topology {} cannot be read: {error}", path.display());
             diagnostics
-                .error("E009", place, message, "this file")
+                .error(Code::BadValue, place, message, "this file")
                 .help("the path is relative to the test file");
             None
         }

@@ -6,8 +6,9 @@
 use serde_json::Value;
 
 use super::value::{json, shown};
+use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
-use crate::parse::{Item, Tree};
+use crate::document::{Item, Tree};
 
 /// What is expected.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +72,7 @@ impl Pattern {
                         if is_matcher(&key.name) {
                             let message = format!("the matcher `{}` has company", key.name);
                             diagnostics
-                                .error("E009", &key.span, message, "not beside other keys")
+                                .error(Code::BadValue, &key.span, message, "not beside other keys")
                                 .help("a matcher stands alone in its table: `seq = { \">\" = 5 }`");
                         }
                         fields.push((key.name.clone(), Self::read(item, diagnostics)));
@@ -95,7 +96,7 @@ impl Pattern {
                 let expected = if comparison.is_some() { "a number" } else { "a text" };
                 let message = format!("the matcher `{name}` takes {expected}");
                 let found = format!("expected {expected}, found {}", other.type_name());
-                diagnostics.error("E007", &item.span, message, found);
+                diagnostics.error(Code::WrongType, &item.span, message, found);
                 Self::Anything
             }
         }

@@ -7,8 +7,9 @@ use imflow_proto::record::Scalar;
 use super::ground::{Ground, Side};
 use super::table::{Table, list, text, time, wrong_type};
 use super::value::{json, report_unfit, scalar};
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, did_you_mean, quoted};
-use crate::parse::{Item, Key, Tree};
+use crate::document::{Item, Key, Tree};
 use crate::resolve::NodeId;
 
 /// One step.
@@ -40,7 +41,7 @@ pub(super) fn read(item: &Item, ground: &Ground<'_>, diagnostics: &mut Diagnosti
                 let place = at.map_or(&item.span, |at| &at.span);
                 let message = "this step is earlier than the one before it".to_owned();
                 diagnostics
-                    .error("E032", place, message, "time goes back here")
+                    .error(Code::TimeGoesBack, place, message, "time goes back here")
                     .help("put the steps into the order of their times");
             }
             now = now.max(at_ms);
@@ -81,7 +82,7 @@ fn read_what<'a>(
     let shape = ground.plan.input_shape(port);
     let Some(shape) = shape else {
         let message = format!("nothing says what `{name}` takes: it has no input");
-        diagnostics.error("E006", &into.span, message, "no record type");
+        diagnostics.error(Code::UnknownPort, &into.span, message, "no record type");
         return None;
     };
     let records = list(records, "`records`", diagnostics)?;
@@ -136,12 +137,17 @@ fn report_actions(
         [(first, _), (_, (key, _)), ..] => {
             let label = format!("`{}` is done already", first.name);
             let message = "a step does one thing".to_owned();
-            diagnostics.error("E009", &key.span, message, label).help("make it two steps");
+            diagnostics.error(Code::BadValue, &key.span, message, label).help("make it two steps");
         }
         _ => {
             let known = quoted(actions.iter().map(|action| action.name));
             let message = format!("this step does nothing at `{node}`");
-            diagnostics.error("E008", table.span, message, format!("expected one of {known}"));
+            diagnostics.error(
+                Code::MissingKey,
+                table.span,
+                message,
+                format!("expected one of {known}"),
+            );
             table.refuse_others(diagnostics);
         }
     }
@@ -170,7 +176,7 @@ pub(super) fn read_actor(
     let actor = text(item, "`as`", diagnostics)?;
     if !(form.is_valid)(actor) {
         let message = format!("`{actor}` is not {}", form.form);
-        diagnostics.error("E009", &item.span, message, format!("expected {}", form.form));
+        diagnostics.error(Code::BadValue, &item.span, message, format!("expected {}", form.form));
         return None;
     }
     Some(actor.to_owned())
@@ -211,7 +217,7 @@ fn report_field(key: &Key, item: &Item, why: &Unfit, shape: &Shape, diagnostics:
             let help = did_you_mean(&key.name, known())
                 .unwrap_or_else(|| format!("what can be set: {}", quoted(known())));
             let message = format!("a {record:?} has no field `{}` that can be set", key.name);
-            diagnostics.error("E031", &key.span, message, "no such field").help(help);
+            diagnostics.error(Code::UnknownField, &key.span, message, "no such field").help(help);
         }
         Unfit::Type(kind) => {
             let what = format!("the field `{}` of a {record:?}", key.name);
@@ -219,7 +225,7 @@ fn report_field(key: &Key, item: &Item, why: &Unfit, shape: &Shape, diagnostics:
         }
         Unfit::Value(sentence) => {
             let message = format!("the field `{}` of a {record:?}: {sentence}", key.name);
-            diagnostics.error("E009", &item.span, message, "this value");
+            diagnostics.error(Code::BadValue, &item.span, message, "this value");
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use imflow_kind::units::duration_ms;
 
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span};
-use crate::parse::{Document, Item, Key, Tree};
+use crate::document::{Document, Item, Key, Tree};
 use crate::resolve::{missing, unknown_key};
 
 /// A table and the keys that were asked for.
@@ -111,7 +112,7 @@ pub(super) fn time(item: &Item, what: &str, diagnostics: &mut Diagnostics) -> Op
     read.map_err(|problem| {
         let message = format!("{what}: {problem}");
         diagnostics.error(
-            "E009",
+            Code::BadValue,
             &item.span,
             message,
             "expected a time since the start of the test",
@@ -128,5 +129,5 @@ pub(super) fn wrong_type(
     diagnostics: &mut Diagnostics,
 ) {
     let found = format!("expected {expected}, found {}", found.type_name());
-    diagnostics.error("E007", span, format!("{what} is not {expected}"), found);
+    diagnostics.error(Code::WrongType, span, format!("{what} is not {expected}"), found);
 }

@@ -3,8 +3,9 @@
 use imflow_proto::record::Scalar;
 use serde_json::{Map, Value};
 
+use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span, did_you_mean};
-use crate::parse::{Item, Tree};
+use crate::document::{Item, Tree};
 
 /// A value as JSON; what JSON cannot say is a mistake.
 pub(super) fn json(item: &Item, diagnostics: &mut Diagnostics) -> Value {
@@ -15,7 +16,7 @@ pub(super) fn json(item: &Item, diagnostics: &mut Diagnostics) -> Value {
         Tree::Bool(value) => Value::from(*value),
         Tree::List(items) => items.iter().map(|item| json(item, diagnostics)).collect(),
         Tree::Table(entries) => {
-            let entry = |(key, item): &(crate::parse::Key, Item)| {
+            let entry = |(key, item): &(crate::document::Key, Item)| {
                 (key.name.clone(), json(item, diagnostics))
             };
             Value::Object(entries.iter().map(entry).collect::<Map<_, _>>())
@@ -23,7 +24,7 @@ pub(super) fn json(item: &Item, diagnostics: &mut Diagnostics) -> Value {
         Tree::Other(name) => {
             let message = format!("{name} cannot stand here");
             diagnostics
-                .error("E007", &item.span, message, "this value")
+                .error(Code::WrongType, &item.span, message, "this value")
                 .help("times on the wire are milliseconds since the Unix epoch");
             Value::Null
         }
@@ -83,7 +84,7 @@ pub(super) fn report_unfit(item: &Item, sentence: &str, diagnostics: &mut Diagno
     let place = quoted.first().and_then(|word| find(item, word)).unwrap_or(&item.span);
     let help =
         quoted.split_first().and_then(|(bad, known)| did_you_mean(bad, known.iter().copied()));
-    let code = if sentence.starts_with("unknown key") { "E003" } else { "E009" };
+    let code = if sentence.starts_with("unknown key") { Code::UnknownKey } else { Code::BadValue };
     diagnostics.error(code, place, sentence.to_owned(), "here").help_if(help);
 }
 
