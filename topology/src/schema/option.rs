@@ -19,7 +19,9 @@ pub fn option_schema(option: &Opt) -> Value {
 fn value_schema(kind: OptType) -> Value {
     match kind {
         OptType::Text | OptType::Reference(_) | OptType::Listener => json!({ "type": "string" }),
-        OptType::Route => json!({ "type": "string", "pattern": format!("^/[^{{}}*]*$|{VARIABLE}") }),
+        OptType::Route => {
+            json!({ "type": "string", "pattern": format!("^/[^{{}}*]*$|{VARIABLE}") })
+        }
         OptType::Predicate | OptType::Expression => json!({ "type": "string", "minLength": 1 }),
         OptType::Choice(words) => or_variable(&json!({ "enum": words })),
         OptType::Bool => or_variable(&json!({ "type": "boolean" })),
