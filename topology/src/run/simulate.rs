@@ -93,6 +93,8 @@ impl Simulation {
     /// # Errors
     /// When the graph does not come to rest at one of them.
     pub fn advance_to(&mut self, ms: u64) -> Result<(), Restless> {
+        // What waits belongs to the present instant, not to the next one.
+        self.settle()?;
         while let Some(due) = self.next_deadline().filter(|due| *due <= ms) {
             self.clock.advance_to(due);
             self.settle()?;
