@@ -111,9 +111,9 @@ impl Map {
     fn of(kept: Fields, made: Vec<(Arc<str>, Expression)>) -> Self {
         let (mut schema, mut values) = (Schema::default(), Vec::new());
         let overridden = |name: &str| made.iter().any(|(other, _)| **other == *name);
-        for (name, slot) in kept.iter().filter(|(name, _)| !overridden(name)) {
-            schema.fields.push((Arc::clone(name), slot.field_type()));
-            values.push(Value::Kept(*slot));
+        for (name, slot) in kept.into_iter().filter(|(name, _)| !overridden(name)) {
+            schema.fields.push((name, slot.field_type()));
+            values.push(Value::Kept(slot));
         }
         for (name, expression) in made {
             schema.fields.push((Arc::clone(&name), expression.field_type()));

@@ -10,13 +10,15 @@ use super::code::{Code, Compute, TextCode, boolean, double, int, text};
 use super::typing::{Typed, Typing};
 
 type Holds = fn(Option<Ordering>) -> bool;
+type OfInts = fn(i64, i64) -> Option<i64>;
+type OfDoubles = fn(f64, f64) -> f64;
 
 /// An arithmetic operator.
 #[derive(Clone, Copy)]
 struct Arithmetic {
-    ints: fn(i64, i64) -> Option<i64>,
+    ints: OfInts,
     /// CEL has no remainder of doubles.
-    doubles: Option<fn(f64, f64) -> f64>,
+    doubles: Option<OfDoubles>,
     divides: bool,
 }
 
@@ -134,7 +136,7 @@ fn comparison(name: &str) -> Option<Holds> {
 }
 
 fn arithmetic(name: &str) -> Option<Arithmetic> {
-    let (ints, doubles): (fn(i64, i64) -> Option<i64>, Option<fn(f64, f64) -> f64>) = match name {
+    let (ints, doubles): (OfInts, Option<OfDoubles>) = match name {
         operators::ADD => (i64::checked_add, Some(|a, b| a + b)),
         operators::SUBSTRACT => (i64::checked_sub, Some(|a, b| a - b)),
         operators::MULTIPLY => (i64::checked_mul, Some(|a, b| a * b)),
