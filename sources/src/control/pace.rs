@@ -73,7 +73,10 @@ impl Alarms {
         let now = self.clock.now_ms();
         let mut set = self.set.lock();
         set.retain(|(_, alarm)| !alarm.is_closed());
-        let due = set.extract_if(.., |(due, _)| *due <= now);
-        due.map(|(_, alarm)| alarm.send(())).count() > 0
+        let mut rang = false;
+        for (_, alarm) in set.extract_if(.., |(due, _)| *due <= now) {
+            rang |= alarm.send(()).is_ok();
+        }
+        rang
     }
 }

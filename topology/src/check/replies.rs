@@ -50,9 +50,9 @@ fn leading(wiring: &Wiring<'_>) -> Vec<bool> {
     let mut producers: Vec<Vec<NodeId>> = vec![Vec::new(); count];
     let mut leads = vec![false; count];
     let mut queue = VecDeque::new();
-    for id in 0..count {
+    for (id, leads) in leads.iter_mut().enumerate() {
         for out in wiring.owing(id).flat_map(|output| wiring.outs(id, output)) {
-            if out.port.reply == Debt::Paid && !std::mem::replace(&mut leads[id], true) {
+            if out.port.reply == Debt::Paid && !std::mem::replace(leads, true) {
                 queue.push_back(id);
             }
             if wiring.passes(out) {

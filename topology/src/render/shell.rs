@@ -130,10 +130,13 @@ fn least(frontiers: &[MutableAntichain<u64>]) -> u64 {
     frontiers.iter().filter_map(|f| f.frontier().first().copied()).min().unwrap_or(u64::MAX)
 }
 
+/// An output that somebody takes, and the right to send on it.
+type Consumed = (Output<u64, Batches>, Capability<u64>);
+
 /// The output side of a shell.
 struct Sender {
     /// By port; `None` where nobody takes what is sent.
-    outputs: Vec<Option<(Output<u64, Batches>, Capability<u64>)>>,
+    outputs: Vec<Option<Consumed>>,
     out: Out,
     /// The time of the capabilities.
     held: u64,
