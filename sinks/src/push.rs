@@ -48,7 +48,16 @@ pub static DESCRIPTION: Description = Description {
     example: "[sinks.push]\n\
               kind = \"push\"\n\
               to = \"clients\"\n\
-              inputs = [\"store.committed\", \"fanout\", \"valid.rejected\", \"allowed.denied\", \"online\", \"reader\"]\n",
+              inputs = [\n\
+              \x20   \"store.committed\",\n\
+              \x20   \"fanout\",\n\
+              \x20   \"valid.rejected\",\n\
+              \x20   \"fresh.repeated\",\n\
+              \x20   \"allowed.denied\",\n\
+              \x20   \"online\",\n\
+              \x20   \"online.replies\",\n\
+              \x20   \"reader\",\n\
+              ]\n",
     ..Description::EMPTY
 };
 

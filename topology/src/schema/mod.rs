@@ -31,6 +31,10 @@ pub fn schema(registry: &Registry) -> Value {
         "description": "The message path of imflow, as a dataflow.",
         "type": "object",
         "properties": {
+            "include": include(),
+            "profile": { "type": "string", "description": "The profile that is laid over the file." },
+            "profiles": tables("What one environment has otherwise: `[profiles.NAME]`, written like the file."),
+            "templates": tables("Pieces of the graph with parameters: `[templates.NAME]`."),
             "service": service(),
             "listeners": named(&listener(), "Addresses that sources share: `[listeners.NAME]`."),
             "sources": named(&family(Family::Source), "What comes in: `[sources.NAME]`."),
@@ -45,7 +49,7 @@ fn named(table: &Value, description: &str) -> Value {
     json!({
         "type": "object",
         "description": description,
-        "propertyNames": { "pattern": "^[^.]+$" },
+        "propertyNames": { "pattern": "^[^./]+$" },
         "additionalProperties": table,
     })
 }
@@ -105,6 +109,7 @@ fn family_schema(family: Family, kinds: &[&'static Description]) -> Value {
         properties.insert("inputs".to_owned(), json!({ "description": description }));
     }
     properties.insert("was".to_owned(), earlier_name());
+    properties.insert("unsafe".to_owned(), unsafe_path());
     let branches: Vec<_> = kinds.iter().map(|kind| branch(kind)).collect();
     json!({
         "type": "object",
@@ -138,6 +143,7 @@ fn branch(kind: &Description) -> Value {
         options.map(|option| (option.name.to_owned(), option_schema(option))).collect();
     properties.insert("kind".to_owned(), json!({ "description": kind.summary }));
     properties.insert("was".to_owned(), earlier_name());
+    properties.insert("unsafe".to_owned(), unsafe_path());
     let required = kind.options.iter().filter(|option| option.default.is_none());
     let mut required: Vec<_> = required.map(|option| option.name).collect();
     if !kind.inputs.is_empty() {
@@ -156,6 +162,26 @@ fn branch(kind: &Description) -> Value {
             "propertyNames": { "enum": keys },
         },
     })
+}
+
+/// Tables that `check` reads in full, and the schema only by name.
+fn tables(description: &str) -> Value {
+    json!({ "type": "object", "description": description, "additionalProperties": { "type": "object" } })
+}
+
+fn include() -> Value {
+    json!({
+        "description": "Further files, relative to this one; `*` stands for any part of a file's name.",
+        "anyOf": [
+            { "type": "string" },
+            { "type": "array", "items": { "type": "string" } },
+        ],
+    })
+}
+
+fn unsafe_path() -> Value {
+    let description = "Whether messages from here may pass no permission check and go unanswered.";
+    json!({ "type": "boolean", "description": description, "default": false })
 }
 
 fn earlier_name() -> Value {
