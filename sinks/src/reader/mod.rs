@@ -49,7 +49,7 @@ pub static DESCRIPTION: Description = Description {
     example: "[sinks.reader]\n\
               kind = \"reader\"\n\
               of = \"store\"\n\
-              inputs = [\"clients.queries\"]\n",
+              inputs = [\"clients.queries\", \"allowed.existing\"]\n",
     ..Description::EMPTY
 };
 
