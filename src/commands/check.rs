@@ -72,7 +72,11 @@ pub fn check(args: &CheckArgs, file: &FileArgs) -> Result<(), Failure> {
             file.config,
             plan.nodes.len(),
             plan.edges.len(),
-            if others.is_empty() { String::new() } else { format!(", {} profiles", others.len()) }
+            if others.is_empty() {
+                String::new()
+            } else {
+                format!(", profiles: {}", others.join(", "))
+            }
         ),
         // Tools want a report of no mistakes too.
         shape => print!("{}", Diagnostics::none(&file.config).report(shape.format(), false)),
