@@ -27,6 +27,7 @@ mod resolve;
 mod run;
 mod scenario;
 mod schema;
+mod stages;
 mod values;
 
 pub use check::Checked;

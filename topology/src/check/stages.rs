@@ -6,8 +6,8 @@ use imflow_kind::Shape;
 
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span};
-use crate::plan::{EdgeKind, Stage, stages};
 use crate::resolve::{Node, NodeId};
+use crate::stages::{self, EdgeKind, Stage};
 
 /// A wire from one stage into another that holds its sender when it is full.
 struct Holding<'a> {

@@ -1,10 +1,79 @@
-//! The stage of each node and the wires between them.
+//! Where each node runs and how each wire is carried.
+//!
+//! The *conversation* stage is the message path: one single-worker timely instance for each worker,
+//! partitioned by conversation. The *user* stage is one instance for presence, devices and reads; the
+//! *global* stage is one for groups that cut across both. Wires inside an instance are timely edges; all
+//! others re-enter through an instance's ingest.
 
 use imflow_kind::{Family, Key, Shape};
 use imflow_proto::RecordType;
 
-use super::{Edge, EdgeKind, Stage};
 use crate::resolve::{Node, NodeId};
+
+/// A set of timely instances with one partitioning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    Conversation,
+    User,
+    Global,
+}
+
+impl Stage {
+    /// All, in the order of their instances.
+    pub const ALL: [Self; 3] = [Self::Conversation, Self::User, Self::Global];
+
+    /// As in `imflow graph`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conversation => "conversation",
+            Self::User => "user",
+            Self::Global => "global",
+        }
+    }
+
+    /// Whether a full edge into this stage drops records, and counts them, instead of holding its
+    /// sender: the message path never waits for an analyst.
+    pub fn is_lossy(self) -> bool {
+        self == Self::Global
+    }
+
+    /// The stage of records of this type when nothing else decides.
+    pub fn of(record: RecordType) -> Self {
+        match record {
+            RecordType::SessionEvent
+            | RecordType::Online
+            | RecordType::Subscription
+            | RecordType::Presence
+            | RecordType::Query => Self::User,
+            _ => Self::Conversation,
+        }
+    }
+}
+
+/// How a wire is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeKind {
+    /// A timely edge inside an instance.
+    Direct,
+    /// From a source, or from a sink's completions: injected at ingest.
+    Entry,
+    /// From downstream in the same instance: re-enters as a completion in a later epoch.
+    Feedback,
+    /// From an operator in another stage: a bounded queue. When it is full the sender's stage stops to
+    /// drain its ingest, or drops ([`Stage::is_lossy`]).
+    Stage,
+}
+
+/// One wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    pub from: (NodeId, usize),
+    pub to: (NodeId, usize),
+    pub kind: EdgeKind,
+    pub record: RecordType,
+    /// The stage in which the consumer takes it.
+    pub stage: Stage,
+}
 
 /// The field by which the conversation stage is partitioned.
 const PARTITION_FIELD: &str = "conversationId";
