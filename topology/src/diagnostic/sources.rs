@@ -76,10 +76,19 @@ impl Sources {
         self.0[span.source].used_at.as_ref()
     }
 
-    /// The bytes of a span that its text has.
+    /// The bytes of a span that its text has, widened to whole characters: kinds tell places in bytes, and
+    /// may stop inside one.
     pub(crate) fn clamp(&self, span: &Span) -> Range<usize> {
-        let end = self.text(span.source).len();
-        span.range.start.min(end)..span.range.end.min(end)
+        let text = self.text(span.source);
+        let (mut start, mut end) =
+            (span.range.start.min(text.len()), span.range.end.min(text.len()));
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        while !text.is_char_boundary(end) {
+            end += 1;
+        }
+        start..end
     }
 
     /// Lines and columns of a span.
@@ -107,5 +116,13 @@ mod tests {
         let at = sources.text(0).find('"').unwrap();
         let place = sources.place(&Span { source: 0, range: at..at + 4 });
         assert_eq!((place.line, place.column, place.end_line, place.end_column), (2, 5, 2, 8));
+    }
+
+    #[test]
+    fn a_place_inside_a_character_is_the_whole_one() {
+        let sources = Sources::new("a.toml", "x = \"ü\"");
+        let at = sources.text(0).find('ü').unwrap();
+        assert_eq!(sources.clamp(&Span { source: 0, range: at..at + 1 }), at..at + 2);
+        assert_eq!(sources.clamp(&Span { source: 0, range: at + 1..at + 1 }), at..at + 2);
     }
 }
