@@ -402,8 +402,8 @@ def test_a_full_disk_refuses_messages_and_recovers(make_server, small_disk):
 
         ballast.unlink()
         deadline = time.monotonic() + 30
-        while "ack" not in alice.send("lobby", "after"):
-            assert time.monotonic() < deadline, "no recovery within 30 s of free space"
+        while "ack" not in (answer := alice.send("lobby", "after")):
+            assert time.monotonic() < deadline, f"no recovery within 30 s of free space: {answer}"
             time.sleep(0.1)
         acked = alice.history("lobby")
     server.kill()

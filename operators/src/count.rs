@@ -43,7 +43,8 @@ pub const DESCRIPTION: Description = Description {
             OptType::Texts,
             "",
             "the fields that make a group; default: all records are one",
-        ),
+        )
+        .shaping_state(),
         Opt::new(
             "every",
             OptType::Duration(10, DAY),

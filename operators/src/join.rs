@@ -52,7 +52,8 @@ pub const DESCRIPTION: Description = Description {
             "on",
             OptType::Texts,
             "fields by which they meet, e.g. `[\"senderId = userId\"]`",
-        ),
+        )
+        .shaping_state(),
         Opt::new("keep", OptType::Texts, "", "fields of the stream that leave; default: all"),
         Opt::required(
             "add",

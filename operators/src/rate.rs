@@ -48,13 +48,15 @@ pub const DESCRIPTION: Description = Description {
             OptType::Texts,
             "",
             "the fields that make a group; default: all records are one",
-        ),
+        )
+        .shaping_state(),
         Opt::new(
             "over",
             OptType::Duration(100, HOUR),
             "10s",
             "the time that the rate is taken over",
-        ),
+        )
+        .shaping_state(),
         Opt::required(
             "above",
             OptType::Number(0.0, MOST),

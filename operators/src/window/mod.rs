@@ -71,21 +71,26 @@ pub const DESCRIPTION: Description = Description {
         ERRORS,
     ],
     options: &[
-        Opt::new("every", OptType::Duration(0, 7 * DAY), "0ms", "the length of a window"),
+        Opt::new("every", OptType::Duration(0, 7 * DAY), "0ms", "the length of a window")
+            .shaping_state(),
         Opt::new(
             "slide",
             OptType::Duration(0, 7 * DAY),
             "0ms",
             "how often a window ends; default: `every`",
-        ),
-        Opt::new("gap", OptType::Duration(0, 7 * DAY), "0ms", "the silence that ends a session"),
+        )
+        .shaping_state(),
+        Opt::new("gap", OptType::Duration(0, 7 * DAY), "0ms", "the silence that ends a session")
+            .shaping_state(),
         Opt::new(
             "by",
             OptType::Texts,
             "",
             "the fields that make a group; default: all records are one",
-        ),
-        Opt::required("select", OptType::Expressions, "fields, e.g. `{ messages = \"count()\" }`"),
+        )
+        .shaping_state(),
+        Opt::required("select", OptType::Expressions, "fields, e.g. `{ messages = \"count()\" }`")
+            .shaping_state(),
         Opt::new("groups", OptType::Integer(1, 1_000_000), "10000", "the most groups of a window"),
         Opt::new(
             "grace",
