@@ -19,6 +19,25 @@ impl Item {
         Self { span, value, original: None }
     }
 
+    /// The value as the file has it, if a variable stands anywhere in it.
+    pub(crate) fn with_variables(&self) -> Option<Tree> {
+        let mut item = self.clone();
+        item.put_variables_back().then_some(item.value)
+    }
+
+    fn put_variables_back(&mut self) -> bool {
+        if let Some(original) = self.original.take() {
+            self.value = Tree::Text(original);
+            return true;
+        }
+        let back = |any: bool, item: &mut Self| item.put_variables_back() | any;
+        match &mut self.value {
+            Tree::List(items) => items.iter_mut().fold(false, back),
+            Tree::Table(entries) => entries.iter_mut().map(|(_, item)| item).fold(false, back),
+            _ => false,
+        }
+    }
+
     /// The entries, if it is a table.
     pub(crate) fn table(&self) -> Option<&Document> {
         match &self.value {

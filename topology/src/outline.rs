@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use imflow_kind::{Debt, Family, OptType, Port, RoleName, State, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::document::{self, Item};
 use crate::plan::Plan;
 use crate::resolve::{Node, NodeId};
 use crate::values;
@@ -152,6 +153,9 @@ fn node_outline(plan: &Plan, id: NodeId, node: &Node) -> NodeOutline {
 }
 
 fn shown(node: &Node, name: &str, value: &Value) -> (String, String) {
-    let original = node.written.get(name).and_then(|item| item.original.as_ref());
-    (name.to_owned(), original.map_or_else(|| values::show(value), |text| format!("{text:?}")))
+    let from_outside = node.written.get(name).and_then(Item::with_variables);
+    (
+        name.to_owned(),
+        from_outside.map_or_else(|| values::show(value), |tree| document::inline(&tree)),
+    )
 }

@@ -20,6 +20,7 @@ mod simulated;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod topology;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use imflow_kind::{
     Claim, ClaimKey, Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt,
-    OptType, Port, RoleName, Source, StartError, State, Store,
+    OptType, Port, RoleName, Source, StartError, State, Store, Topology,
 };
 use imflow_proto::RecordType;
 
@@ -100,6 +101,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     pace: Pace,
     timeout: Duration,
+    /// What runs, if the process tells.
+    topology: Option<Topology>,
 }
 
 impl Shared {
@@ -112,7 +115,8 @@ impl Shared {
         let store = store.ok_or_else(|| StartError::new("its store offers no reads"))?;
         let clock = Arc::clone(&context.clock);
         let timeout = context.options.duration("timeout");
-        Ok(Self { injector, store, clock, pace, timeout })
+        let topology = context.roles.find(Topology::NAME);
+        Ok(Self { injector, store, clock, pace, timeout, topology })
     }
 }
 
@@ -145,7 +149,7 @@ fn guarded(shared: &Arc<Shared>, secrets: Secrets) -> Router {
 
 /// Every route; those that rule anything are behind `guard`.
 fn routes(guard: impl FnOnce(Router<Arc<Shared>>) -> Router<Arc<Shared>>) -> Router<Arc<Shared>> {
-    let ruling = facts::routes().merge(messages::routes());
+    let ruling = facts::routes().merge(messages::routes()).merge(topology::routes());
     guard(Router::new().nest("/v1", ruling))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))
         .layer(axum::extract::DefaultBodyLimit::max(request::MAX_BODY_BYTES))

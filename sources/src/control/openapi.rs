@@ -5,7 +5,7 @@ use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use super::{facts, messages};
+use super::{facts, messages, topology};
 
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
@@ -67,6 +67,7 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         facts::conversations_of_user,
         messages::send_message,
         messages::list_messages,
+        topology::get_topology,
     )
 )]
 struct Document;

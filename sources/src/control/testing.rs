@@ -20,6 +20,7 @@ pub(super) fn shared(injector: Arc<FakeInjector>) -> Arc<Shared> {
         clock: Arc::new(VirtualClock::at(NOW_MS)),
         pace: Pace::real(),
         timeout: Duration::from_secs(1),
+        topology: None,
     })
 }
 

@@ -65,7 +65,7 @@ async fn ask(url: &str, key: &str) -> Result<Outline, String> {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(format!(
             "{url} does not take the key of this data directory; give one that `imflow token --admin` printed beside that service in IMFLOW_ADMIN_KEY"
         )),
-        StatusCode::NOT_FOUND => Err(format!(
+        StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED => Err(format!(
             "{url} has no control API that tells its topology: a source of kind `control` does"
         )),
         other => Err(format!("{url} answered {other}")),
