@@ -3,13 +3,12 @@
 mod render;
 mod running;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use imflow_topology::diff::{Changes, diff};
 use imflow_topology::outline::{Outline, outline};
 
-use crate::{Failure, FileArgs, assembly};
+use crate::{Failure, FileArgs, assembly, terminal};
 
 /// Tell what a change of the topology does: nodes, options, wires, state, and what clients notice.
 ///
@@ -74,13 +73,10 @@ pub(crate) fn plan(args: &PlanArgs, file: &FileArgs) -> Result<ExitCode, Failure
 
 fn tell(changes: &Changes, old: &str, new: &str, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Text => {
-            print!("{}", render::text(changes, old, new, std::io::stdout().is_terminal()));
-        }
+        Format::Text => terminal::print(&render::text(changes, old, new, terminal::colour())),
         Format::Json => {
             let json = serde_json::to_string_pretty(changes);
-            println!("{}", json.map_err(|e| Failure::Other(e.to_string()))?);
+            terminal::print(&(json.map_err(|e| Failure::Other(e.to_string()))? + "\n"))
         }
     }
-    Ok(())
 }
