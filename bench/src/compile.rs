@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use imflow_topology::{Registry, compile};
 
 use crate::failure::{Context as _, Failure};
+use crate::registry::registry;
 use crate::report::{Report, grouped};
 
 /// Nodes beside those of the shipped file, and the longest that a check may take.
@@ -33,11 +34,7 @@ impl Default for CheckArgs {
 pub(crate) fn run(config: &Path, args: &CheckArgs) -> Result<Report, Failure> {
     let base = std::fs::read_to_string(config)
         .context(|| format!("reading {}; name a topology with --config FILE", config.display()))?;
-    let kinds = imflow_sources::kinds()
-        .into_iter()
-        .chain(imflow_operators::kinds())
-        .chain(imflow_sinks::kinds());
-    let registry = Registry::new(kinds);
+    let registry = registry();
     let mut report = Report::new("check: large generated topologies");
     for (nodes, wanted) in SIZES {
         let right = generated(&base, nodes, "1 < 2");

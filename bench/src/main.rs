@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod names;
 mod operators;
+mod registry;
 mod report;
 mod server;
 mod text;

@@ -9,10 +9,11 @@ use imflow_kind::{Out, Time};
 use imflow_proto::Record;
 use imflow_proto::record::Committed;
 use imflow_proto::wire::{Message, MessageType};
-use imflow_topology::{Plan, Registry, compile};
+use imflow_topology::{Plan, compile};
 
 use crate::failure::{Context as _, Failure};
 use crate::machine;
+use crate::registry::registry;
 use crate::report::Report;
 use crate::text;
 
@@ -131,13 +132,9 @@ fn round_of(
 fn plan(config: &Path) -> Result<Plan, Failure> {
     let text = std::fs::read_to_string(config)
         .context(|| format!("reading {}; name a topology with --config FILE", config.display()))?;
-    let kinds = imflow_sources::kinds()
-        .into_iter()
-        .chain(imflow_operators::kinds())
-        .chain(imflow_sinks::kinds());
     let path = config.display().to_string();
     let overrides = ["service.workers=1".to_owned()];
-    compile(&path, &(text + CASES), &overrides, &Registry::new(kinds)).map_err(|mistakes| {
+    compile(&path, &(text + CASES), &overrides, &registry()).map_err(|mistakes| {
         Failure::new(format!("the topology has mistakes:\n{}", mistakes.render(false)))
     })
 }

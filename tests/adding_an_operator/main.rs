@@ -3,12 +3,14 @@
 
 #![allow(clippy::expect_used, reason = "a failure is a verdict here")]
 
+#[path = "../kinds/mod.rs"]
+mod kinds;
 mod slowmode;
 
 use std::fs;
 use std::path::Path;
 
-use imflow_topology::{Registry, compile};
+use imflow_topology::compile;
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -42,12 +44,9 @@ fn the_tables_of_the_page_fit_into_the_shipped_topology() {
     let kept: Vec<_> = tables.split("\n[").filter(replaced).collect();
     let text = format!("{head}\n[{}\n{added}", kept.join("\n["));
 
-    let kinds = imflow_sources::kinds()
-        .into_iter()
-        .chain(imflow_operators::kinds())
-        .chain(imflow_sinks::kinds())
-        .chain([slowmode::kind()]);
-    let compiled = compile("dataflow.toml", &text, &[], &Registry::new(kinds));
+    let mut registry = kinds::registry();
+    registry.replace(slowmode::kind());
+    let compiled = compile("dataflow.toml", &text, &[], &registry);
     let plan = compiled.map_err(|mistakes| mistakes.render(false)).expect("no mistake");
     assert!(plan.nodes.iter().any(|node| node.name == "slow"));
 }

@@ -95,11 +95,7 @@ fn chain(length: u32) -> Vec<String> {
 }
 
 fn registry(gateway: &Arc<Gateway>) -> Result<Registry, Failure> {
-    let kinds = imflow_sources::kinds()
-        .into_iter()
-        .chain(imflow_operators::kinds())
-        .chain(imflow_sinks::kinds());
-    let mut registry = Registry::new(kinds);
+    let mut registry = crate::registry::registry();
     let websocket = registry.find(Family::Source, "websocket").map(|kind| kind.description);
     let websocket =
         websocket.ok_or_else(|| Failure::new("this build has no source of kind `websocket`"))?;
