@@ -2,10 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use imflow_kind::fields;
+use imflow_kind::{Dropped, fields};
 use imflow_proto::Record;
 
 use super::rotation::Rotation;
@@ -20,7 +20,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Queue {
     batches: flume::Sender<Vec<Record>>,
     waiting: Arc<AtomicUsize>,
-    dropped: Arc<AtomicU64>,
+    dropped: Arc<Dropped>,
 }
 
 impl Queue {
@@ -43,11 +43,8 @@ impl Queue {
         }
         if self.waiting.fetch_add(count, Ordering::AcqRel) + count > WAITING_RECORDS {
             self.waiting.fetch_sub(count, Ordering::AcqRel);
-            let before = self.dropped.fetch_add(count as u64, Ordering::Relaxed);
-            let now = before + count as u64;
-            // Told at the first and then at each doubling.
-            if before == 0 || now.ilog2() > before.ilog2() {
-                tracing::warn!(sink, dropped = now, "the file is behind: records are dropped");
+            if let Some(dropped) = self.dropped.add(count) {
+                tracing::warn!(sink, dropped, "the file is behind: records are dropped");
             }
             return;
         }

@@ -8,6 +8,7 @@
 mod collection;
 pub mod construct;
 mod describe;
+mod dropped;
 pub mod fields;
 mod infer;
 mod io;
@@ -26,6 +27,7 @@ pub use describe::{
     ANY, Build, BuildOperator, Claim, ClaimKey, Conflict, Debt, Description, Duty, Family, Form,
     Key, Kind, Limit, Port, State,
 };
+pub use dropped::Dropped;
 pub use infer::{Infer, Inference, Mistake};
 pub use io::{Applied, Feed, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};

@@ -5,10 +5,10 @@
 //! [`FACTS_LIMIT`]. A sender never blocks.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 
-use imflow_kind::Applied;
+use imflow_kind::{Applied, Dropped};
 use imflow_proto::Record;
 
 /// Batches in the facts lane above which another stage keeps its records and stops its own ingest.
@@ -35,7 +35,7 @@ pub(crate) struct Lanes {
     senders: [flume::Sender<Batch>; 3],
     receivers: [flume::Receiver<Batch>; 3],
     /// Records that a lossy edge has dropped.
-    dropped: AtomicU64,
+    dropped: Dropped,
     awake: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -48,7 +48,7 @@ impl Lanes {
         Self {
             senders,
             receivers,
-            dropped: AtomicU64::new(0),
+            dropped: Dropped::default(),
             awake: AtomicBool::new(false),
             thread: OnceLock::new(),
         }
@@ -66,11 +66,8 @@ impl Lanes {
         if !self.facts_are_full() {
             return self.send(Lane::Facts, Batch { entry: Some(entry), records, applied: None });
         }
-        let before = self.dropped.fetch_add(records.len() as u64, Ordering::Relaxed);
-        // Told at the first and then at each doubling, so that a flood does not fill the output.
-        let now = before + records.len() as u64;
-        if before == 0 || now.ilog2() > before.ilog2() {
-            tracing::warn!(dropped = now, "the global stage is behind: records for it are dropped");
+        if let Some(dropped) = self.dropped.add(records.len()) {
+            tracing::warn!(dropped, "the global stage is behind: records for it are dropped");
         }
     }
 
