@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imflow_kind::fields::{Slot, row_slot};
-use imflow_kind::{Mistake, Shape};
+use imflow_kind::{Mistake, Opt, OptType, Shape};
 use imflow_proto::Record;
 use imflow_proto::record::{FieldType, Scalar};
 
@@ -11,6 +11,15 @@ use crate::fields::{self, Fields};
 
 /// A group's values as bytes: equal exactly if the values are, and in one order everywhere.
 pub(crate) type GroupKey = Arc<[u8]>;
+
+/// The option that names the fields of a group.
+pub(crate) const BY: Opt = Opt::new(
+    "by",
+    OptType::Texts,
+    "",
+    "the fields that make a group; default: all records are one",
+)
+.shaping_state();
 
 /// The fields that make a group. None: all records are one.
 pub(crate) struct By {

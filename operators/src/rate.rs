@@ -16,7 +16,7 @@ use imflow_proto::{Record, RecordType};
 use rapidhash::RapidHashMap;
 
 use crate::errors::{self, ERRORS, Errors};
-use crate::groups::{By, GroupKey};
+use crate::groups::{BY, By, GroupKey};
 use crate::tally::{Counted, LocalTally, Tally, told};
 use crate::typed::{self, Typed, mistake};
 
@@ -43,13 +43,7 @@ pub const DESCRIPTION: Description = Description {
     inputs: &[Port::of("records", ANY, "records of any type")],
     outputs: &[Port::of("crossings", &[RecordType::Row], "a rate went over a threshold"), ERRORS],
     options: &[
-        Opt::new(
-            "by",
-            OptType::Texts,
-            "",
-            "the fields that make a group; default: all records are one",
-        )
-        .shaping_state(),
+        BY,
         Opt::new(
             "over",
             OptType::Duration(100, HOUR),

@@ -32,7 +32,7 @@ use rapidhash::RapidHashMap;
 use crate::errors::{self, ERRORS, Errors};
 use crate::expression::Selection;
 use crate::fields::at_text;
-use crate::groups::By;
+use crate::groups::{BY, By};
 use crate::typed::{self, Typed, mistake};
 use panes::{Pane, Panes};
 use rows::Rows;
@@ -82,13 +82,7 @@ pub const DESCRIPTION: Description = Description {
         .shaping_state(),
         Opt::new("gap", OptType::Duration(0, 7 * DAY), "0ms", "the silence that ends a session")
             .shaping_state(),
-        Opt::new(
-            "by",
-            OptType::Texts,
-            "",
-            "the fields that make a group; default: all records are one",
-        )
-        .shaping_state(),
+        BY,
         Opt::required("select", OptType::Expressions, "fields, e.g. `{ messages = \"count()\" }`")
             .shaping_state(),
         Opt::new("groups", OptType::Integer(1, 1_000_000), "10000", "the most groups of a window"),

@@ -52,13 +52,13 @@ impl Plan {
         }
     }
 
-    /// The instances of a stage.
+    /// The instances of a stage; that of the global stage is started only if anything runs there.
     pub fn instances_of(&self, stage: Stage) -> std::ops::Range<usize> {
         let workers = self.service.workers;
         match stage {
             Stage::Conversation => 0..workers,
             Stage::User => workers..workers + 1,
-            Stage::Global => workers + 1..self.instances(),
+            Stage::Global => workers + 1..workers + 2,
         }
     }
 }
