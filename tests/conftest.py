@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from harness.server import BINARY, Server
+from harness.services import Services
 
 
 def pytest_sessionstart(session):
@@ -48,6 +49,14 @@ def connect(server):
     yield connect
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def services(tmp_path):
+    """Real servers of the test's own, to be killed at will: `services.up(["redis"])`."""
+    services = Services(tmp_path / "services.json")
+    yield services
+    services.down()
 
 
 @pytest.hookimpl(wrapper=True)
