@@ -132,7 +132,7 @@ impl Sequence {
 
     fn order(&mut self, submission: Arc<Submission>, now_ms: i64) -> Ordered {
         // Nobody else holds a submission here unless a tap or a second branch does: move the strings out.
-        let Submission { ticket, session, send, keys } = Arc::unwrap_or_clone(submission);
+        let Submission { ticket, session, send, keys, .. } = Arc::unwrap_or_clone(submission);
         let position = self.position(&keys, &send.conversation_id);
         position.assigned += 1;
         position.assigned_at = position.assigned_at.max(now_ms);

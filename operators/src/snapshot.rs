@@ -22,33 +22,6 @@ impl Writer {
         self
     }
 
-    /// One text made of several.
-    pub(crate) fn joined(&mut self, parts: &[&str], between: char) -> &mut Self {
-        let texts: usize = parts.iter().map(|part| part.len()).sum();
-        self.number((texts + (parts.len() - 1) * between.len_utf8()) as u64);
-        for (index, part) in parts.iter().enumerate() {
-            if index > 0 {
-                self.0.extend_from_slice(between.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-            self.0.extend_from_slice(part.as_bytes());
-        }
-        self
-    }
-
-    /// All that another one has.
-    pub(crate) fn append(&mut self, other: &Self) -> &mut Self {
-        self.0.extend_from_slice(&other.0);
-        self
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }

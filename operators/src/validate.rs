@@ -10,8 +10,8 @@ use imflow_kind::{
     Description, Family, Key, Operator, OperatorContext, Opt, OptType, Out, Port, StartError,
     State, Time,
 };
-use imflow_proto::id::{self, ClientMsgId, MAX_CLIENT_MSG_ID_BYTES, MAX_ID_BYTES};
-use imflow_proto::record::{Refused, Rejection, Submission};
+use imflow_proto::id::{self, MAX_CLIENT_MSG_ID_BYTES, MAX_ID_BYTES};
+use imflow_proto::record::{IdForm, Refused, Rejection, Submission};
 use imflow_proto::wire::{Error, ErrorCode, MessageType};
 use imflow_proto::{Record, RecordType};
 
@@ -114,28 +114,31 @@ impl Validate {
 
     fn id_fault(&self, submission: &Submission) -> Option<Error> {
         let (id, session) = (&submission.send.client_msg_id, &submission.session);
-        if id.is_empty()
-            || id.len() > MAX_CLIENT_MSG_ID_BYTES
-            || id.bytes().any(|byte| byte.is_ascii_control())
-        {
-            return Some(invalid(format!(
-                "clientMsgId must be 1 to {MAX_CLIENT_MSG_ID_BYTES} bytes without control characters"
-            )));
+        if id.is_empty() || id.len() > MAX_CLIENT_MSG_ID_BYTES {
+            return Some(bad_id());
         }
-        if !self.standard_ids || session.scopes.admin {
-            return None;
-        }
-        match ClientMsgId::parse(id) {
-            Some(parsed) if parsed.is_of(&session.user_id, &session.device_id) => None,
-            Some(_) => Some(invalid(format!(
+        match submission.id_form {
+            // A session's own ids hold no control characters.
+            IdForm::Own => None,
+            IdForm::Free | IdForm::Foreign if id.bytes().any(|byte| byte.is_ascii_control()) => {
+                Some(bad_id())
+            }
+            _ if !self.standard_ids || session.scopes.admin => None,
+            IdForm::Foreign => Some(invalid(format!(
                 "clientMsgId must begin with this session's own `{}-{}-`",
                 session.user_id, session.device_id
             ))),
-            None => Some(invalid(
+            IdForm::Free => Some(invalid(
                 "clientMsgId must have the form {userId}-{deviceId}-{localSeq}-{timestamp ms}",
             )),
         }
     }
+}
+
+fn bad_id() -> Error {
+    invalid(format!(
+        "clientMsgId must be 1 to {MAX_CLIENT_MSG_ID_BYTES} bytes without control characters"
+    ))
 }
 
 fn invalid(sentence: impl Into<String>) -> Error {

@@ -12,8 +12,9 @@ pub const MAX_CLIENT_MSG_ID_BYTES: usize = 64;
 /// Whether `id` can name a user or a device: 1 to 64 bytes, no control characters, no white space, no
 /// `/`.
 pub fn is_valid(id: &str) -> bool {
-    let bad = |c: char| c.is_control() || c.is_whitespace() || c == '/';
-    !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(bad)
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
+    let good = |c: char| !(c.is_control() || c.is_whitespace() || c == '/');
+    !id.is_empty() && id.len() <= MAX_ID_BYTES && (id.bytes().all(plain) || id.chars().all(good))
 }
 
 /// Whether `id` can name a conversation: a name of its own, or two users' joined by `:`.
@@ -40,16 +41,9 @@ pub struct ClientMsgId<'a> {
 impl<'a> ClientMsgId<'a> {
     /// Reads the last two fields from the right, so that user and device ids may hold a `-`.
     pub fn parse(id: &'a str) -> Option<Self> {
-        let (rest, timestamp) = id.rsplit_once('-')?;
-        let (sender, local_seq) = rest.rsplit_once('-')?;
-        let number = |digits: &str| {
-            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
-        };
-        (!sender.is_empty()).then_some(Self {
-            sender,
-            local_seq: number(local_seq)?,
-            timestamp_ms: number(timestamp)?,
-        })
+        let (rest, timestamp_ms) = split_number(id)?;
+        let (sender, local_seq) = split_number(rest)?;
+        (!sender.is_empty()).then_some(Self { sender, local_seq, timestamp_ms })
     }
 
     /// Whether the id names this user and device.
@@ -59,6 +53,13 @@ impl<'a> ClientMsgId<'a> {
             .and_then(|rest| rest.strip_prefix('-'))
             .is_some_and(|device| device == device_id)
     }
+}
+
+/// What stands before the last `-`, and the number after it.
+fn split_number(id: &str) -> Option<(&str, u64)> {
+    let digits = id.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (rest, digits) = id.split_at(id.len() - digits);
+    Some((rest.strip_suffix('-')?, digits.parse().ok()?))
 }
 
 /// Makes serverMsgIds: 41 bits of milliseconds since 2024, 8 bits of node, 14 bits of counter.

@@ -18,10 +18,11 @@ pub struct Keys {
     pub message: Fingerprint,
     /// Where an id in the standard form counts.
     pub count: Option<Count>,
-    /// The key in the log's index.
-    pub index: u128,
     /// What the message says; see [`id::content_hash`].
     pub content: u64,
+    /// The key in the log's index, in halves: a `u128` would align all that holds keys to 16 bytes,
+    /// which allocators are slow at.
+    index: [u64; 2],
     /// The conversation's place among the partitions, whatever their number.
     place: u64,
 }
@@ -35,10 +36,10 @@ pub struct Count {
 }
 
 impl Keys {
-    /// The keys of the message that `sender` sends.
-    pub fn of_send(sender: &str, send: &wire::Send) -> Self {
+    /// The keys of the message that `sender` sends; `id` is what its clientMsgId reads as.
+    pub fn of_send(sender: &str, send: &wire::Send, id: Option<ClientMsgId<'_>>) -> Self {
         let content = id::content_hash(send.r#type, &send.text, &send.payload);
-        Self::new(&send.conversation_id, sender, &send.client_msg_id, content)
+        Self::read(&send.conversation_id, sender, &send.client_msg_id, id, content)
     }
 
     /// The same keys, from what was stored.
@@ -50,23 +51,42 @@ impl Keys {
 
     /// The keys of a message with this [`id::content_hash`].
     pub fn new(conversation: &str, sender: &str, client_msg_id: &str, content: u64) -> Self {
+        let id = ClientMsgId::parse(client_msg_id);
+        Self::read(conversation, sender, client_msg_id, id, content)
+    }
+
+    fn read(
+        conversation: &str,
+        sender: &str,
+        client_msg_id: &str,
+        id: Option<ClientMsgId<'_>>,
+        content: u64,
+    ) -> Self {
         let of_conversation = Fingerprint::of(conversation);
         let member = of_conversation.then(Fingerprint::of(sender));
         // Nothing lies above the last counter, so it could not be told from a repeat.
-        let standard = ClientMsgId::parse(client_msg_id).filter(|id| id.local_seq < u64::MAX);
+        let standard = id.filter(|id| id.local_seq < u64::MAX);
         let count = standard.map(|id| Count {
             device: member.then(Fingerprint::of(id.sender)),
             local_seq: id.local_seq,
         });
+        let index = id::index_key(conversation, sender, client_msg_id);
         Self {
             conversation: of_conversation,
             member,
             message: member.then(Fingerprint::of(client_msg_id)),
             count,
-            index: id::index_key(conversation, sender, client_msg_id),
+            index: [(index >> 64) as u64, index as u64],
             content,
             place: id::place_of(conversation),
         }
+    }
+
+    /// The key in the log's index; see [`id::index_key`].
+    #[inline]
+    pub fn index(&self) -> u128 {
+        let [high, low] = self.index;
+        u128::from(high) << 64 | u128::from(low)
     }
 
     /// The partition of the conversation.
@@ -96,12 +116,15 @@ mod tests {
             seq: 9,
             ..Default::default()
         };
-        let keys = Keys::of_send("alice", &send);
+        let of_send = |send: &wire::Send| {
+            Keys::of_send("alice", send, ClientMsgId::parse(&send.client_msg_id))
+        };
+        let keys = of_send(&send);
         assert_eq!(keys, Keys::of_message(&message));
         assert_eq!(keys.count.map(|count| count.local_seq), Some(7));
         assert_eq!(keys.partition(64), id::partition_of("c1", 64));
-        let other = Keys::of_send("alice", &wire::Send { client_msg_id: "free".into(), ..send });
+        let other = of_send(&wire::Send { client_msg_id: "free".into(), ..send });
         assert_eq!((keys.member, None), (other.member, other.count));
-        assert_ne!((keys.message, keys.index), (other.message, other.index));
+        assert_ne!((keys.message, keys.index()), (other.message, other.index()));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::id::ClientMsgId;
 use crate::keys::Keys;
 use crate::log::Fact;
 pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
@@ -162,13 +163,31 @@ pub struct Submission {
     pub session: Arc<Session>,
     pub send: wire::Send,
     pub keys: Keys,
+    pub id_form: IdForm,
+}
+
+/// What the clientMsgId of a submission looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdForm {
+    /// The standard form, of the session's own user and device.
+    Own,
+    /// The standard form, of somebody else.
+    Foreign,
+    /// Any other form.
+    Free,
 }
 
 impl Submission {
     /// What `session` sends.
     pub fn new(ticket: Ticket, session: Arc<Session>, send: wire::Send) -> Self {
-        let keys = Keys::of_send(&session.user_id, &send);
-        Self { ticket, session, send, keys }
+        let id = ClientMsgId::parse(&send.client_msg_id);
+        let id_form = match id {
+            Some(id) if id.is_of(&session.user_id, &session.device_id) => IdForm::Own,
+            Some(_) => IdForm::Foreign,
+            None => IdForm::Free,
+        };
+        let keys = Keys::of_send(&session.user_id, &send, id);
+        Self { ticket, session, send, keys, id_form }
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use imflow_proto::keys::Count;
 use imflow_proto::{Fingerprint, FingerprintMap};
 
-use super::scope;
 use crate::snapshot::{Reader, Writer};
 
 pub(super) struct Marks {
@@ -64,8 +63,20 @@ impl Marks {
         self.floor = self.floor.max(reader.number()?);
         for _ in 0..reader.number()? {
             let (name, next) = (reader.text()?, reader.number()?);
-            self.raise(scope::fingerprint(name)?, next, || name.to_owned());
+            self.raise(device_of(name)?, next, || name.to_owned());
         }
         Ok(())
+    }
+}
+
+/// The device that a snapshot names `{conversation}/{sender}/{userId}-{deviceId}`, as in
+/// [`imflow_proto::Keys`]. Ids of conversations and users hold no `/`.
+fn device_of(name: &str) -> Result<Fingerprint, String> {
+    let mut parts = name.splitn(3, '/').map(Fingerprint::of);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(conversation), Some(sender), Some(device)) => {
+            Ok(conversation.then(sender).then(device))
+        }
+        _ => Err("the snapshot names a device without conversation and sender; remove it and replay the log".into()),
     }
 }

@@ -3,12 +3,15 @@
 //! Invariant: [`Memory::recall`] says `New` only when the id was certainly never committed (or longer
 //! ago than `retain`). What was forgotten leaves a trace that makes the answer `Unsure` instead: a
 //! partition's `forgot` flag for ids, its `floor` for marks (the highest counter that a forgotten mark
-//! had reached). A fold of the log and nothing else, so that it can be exported at any time.
+//! had reached). A fold of the log and nothing else, so that it can be exported at any time; an export
+//! holds the marks, and of the ids only whether there were any: after a restart the index answers for
+//! those of before.
 
 use imflow_kind::Snapshot;
 use imflow_proto::Keys;
+use imflow_proto::id::ClientMsgId;
 use imflow_proto::record::Committed;
-use imflow_proto::wire::{Ack, AckStatus};
+use imflow_proto::wire::{Ack, AckStatus, Message};
 
 use super::marks::Marks;
 use super::window::Window;
@@ -32,7 +35,7 @@ pub(super) struct Original {
 }
 
 impl Original {
-    pub(super) fn of(message: &imflow_proto::wire::Message, content: u64) -> Self {
+    pub(super) fn of(message: &Message, content: u64) -> Self {
         Self {
             content,
             server_msg_id: message.server_msg_id,
@@ -92,16 +95,15 @@ impl Memory {
     pub(super) fn remember(&mut self, committed: &Committed) {
         let (keys, message) = (&committed.keys, &committed.message);
         let original = Original::of(message, keys.content);
-        let ids = [&*message.conversation_id, &*message.sender_id, &*message.client_msg_id];
         let partition = self.partition_of(keys);
         let marks = &mut self.marks[partition];
         let is_first = keys.count.is_some_and(|count| {
-            marks.raise(count.device, count.local_seq.saturating_add(1), || device_text(ids))
+            marks.raise(count.device, count.local_seq.saturating_add(1), || device_text(message))
         });
         // What lies above its device's mark was never committed before.
         let known = if is_first { None } else { self.window.get(keys.message) };
         if known.is_none_or(|known| known.seq < original.seq) {
-            self.window.insert(partition, keys.message, ids, original);
+            self.window.insert(partition, keys.message, original);
         }
     }
 
@@ -112,9 +114,8 @@ impl Memory {
     pub(super) fn export(&self, partition: u32) -> Snapshot {
         let partition = partition as usize;
         let mut writer = Writer::default();
-        writer.number(u64::from(self.window.forgot(partition)));
+        writer.number(u64::from(self.window.knew(partition)));
         self.marks[partition].export(&mut writer);
-        self.window.export(partition, &mut writer);
         Snapshot { version: VERSION, bytes: writer.finish() }
     }
 
@@ -122,16 +123,21 @@ impl Memory {
         expect_version("dedup", snapshot.version, VERSION)?;
         let partition = partition as usize;
         let mut reader = Reader(&snapshot.bytes);
-        let forgot = reader.number()? != 0;
+        let knew = reader.number()? != 0;
         self.marks[partition].import(&mut reader)?;
-        self.window.import(partition, forgot, &mut reader)
+        // Earlier builds put the ids themselves behind the marks.
+        if knew || !reader.is_empty() {
+            self.window.note_forgotten(partition);
+        }
+        Ok(())
     }
 }
 
 /// `{conversation}/{sender}/{userId}-{deviceId}` of an id in the standard form.
-fn device_text([conversation, sender, client_msg_id]: [&str; 3]) -> String {
-    let device = client_msg_id.rsplitn(3, '-').nth(2).unwrap_or(client_msg_id);
-    format!("{conversation}/{sender}/{device}")
+fn device_text(message: &Message) -> String {
+    let Message { conversation_id, sender_id, client_msg_id, .. } = message;
+    let device = ClientMsgId::parse(client_msg_id).map_or(&**client_msg_id, |id| id.sender);
+    format!("{conversation_id}/{sender_id}/{device}")
 }
 
 #[cfg(test)]
@@ -168,17 +174,30 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_keeps_ids_marks_and_what_was_forgotten() {
+    fn a_snapshot_keeps_marks_and_that_there_were_ids() {
         let mut memory = Memory::new(1000, 2, 2, 1);
         remember(&mut memory, "free-a", 1);
         remember(&mut memory, "alice-phone-4-1", 2);
-        let pad = remember(&mut memory, "alice-pad-9-1", 3);
+        remember(&mut memory, "alice-pad-9-1", 3);
         let mut restarted = Memory::new(1000, 2, 2, 1);
         restarted.import(0, &memory.export(0)).unwrap();
-        assert_eq!(recall(&restarted, "alice-pad-9-1", 0), Recall::Repeat(pad));
+        assert_eq!(recall(&restarted, "alice-pad-9-1", 0), Recall::Unsure);
         assert_eq!(recall(&restarted, "alice-phone-5-1", 0), Recall::New);
         assert_eq!(recall(&restarted, "free-a", 0), Recall::Unsure);
         assert_eq!(restarted.export(0), memory.export(0));
+        let nothing = Memory::new(1000, 2, 2, 1).export(0);
+        let mut empty = Memory::new(1000, 2, 2, 1);
+        empty.import(0, &nothing).unwrap();
+        assert_eq!(recall(&empty, "free-a", 0), Recall::New);
+    }
+
+    #[test]
+    fn the_ids_that_earlier_builds_put_behind_the_marks_count_as_forgotten() {
+        let mut snapshot = Memory::new(1000, 2, 2, 1).export(0);
+        snapshot.bytes.extend_from_slice(b"\x10c1/alice/free-ab!");
+        let mut memory = Memory::new(1000, 2, 2, 1);
+        memory.import(0, &snapshot).unwrap();
+        assert_eq!(recall(&memory, "free-a", 0), Recall::Unsure);
     }
 
     #[test]

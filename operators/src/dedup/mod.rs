@@ -14,7 +14,6 @@
 mod in_flight;
 mod marks;
 mod memory;
-mod scope;
 mod window;
 
 use std::collections::VecDeque;

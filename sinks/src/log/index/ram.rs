@@ -130,7 +130,7 @@ impl RamSegment {
     }
 
     pub(crate) fn insert(&mut self, message: &wire::Message, keys: &Keys, place: Place) {
-        self.ids.insert(keys.index, (place.offset, place.len));
+        self.ids.insert(keys.index(), (place.offset, place.len));
         let entry = Entry { seq: message.seq, offset: place.offset, len: place.len };
         let timeline = self.timelines.entry(keys.conversation).or_insert_with(|| Timeline {
             conversation_id: message.conversation_id.as_str().into(),
