@@ -11,7 +11,7 @@ use imflow_kind::{
     State, Time,
 };
 use imflow_proto::id::ServerMsgIds;
-use imflow_proto::record::{Committed, Ordered, Submission};
+use imflow_proto::record::{Committed, Entry, Submission};
 use imflow_proto::{Fingerprint, FingerprintMap, Keys, Record, RecordType, wire};
 
 use crate::snapshot::{Reader, Writer, expect_version};
@@ -130,14 +130,14 @@ impl Sequence {
         }
     }
 
-    fn order(&mut self, submission: Arc<Submission>, now_ms: i64) -> Ordered {
+    fn order(&mut self, submission: Arc<Submission>, now_ms: i64) -> Entry {
         // Nobody else holds a submission here unless a tap or a second branch does: move the strings out.
         let Submission { ticket, session, send, keys, .. } = Arc::unwrap_or_clone(submission);
         let position = self.position(&keys, &send.conversation_id);
         position.assigned += 1;
         position.assigned_at = position.assigned_at.max(now_ms);
         let (seq, created_at) = (position.assigned, position.assigned_at);
-        let message = Arc::new(wire::Message {
+        let message = wire::Message {
             conversation_id: send.conversation_id,
             seq,
             server_msg_id: self.ids.next(now_ms),
@@ -147,8 +147,8 @@ impl Sequence {
             text: send.text,
             payload: send.payload,
             created_at,
-        });
-        Ordered { ticket, session, message, keys }
+        };
+        Entry { lsn: 0, ticket: Some(ticket), session: Some(session), message, keys }
     }
 
     fn position(&mut self, keys: &Keys, conversation_id: &str) -> &mut Position {
@@ -181,9 +181,9 @@ mod tests {
         drive(Sequence::new(&Arc::new(ServerMsgIds::new(1)), 8), &DESCRIPTION)
     }
 
-    fn messages(driver: &mut Driver<Sequence>) -> Vec<Arc<wire::Message>> {
+    fn messages(driver: &mut Driver<Sequence>) -> Vec<wire::Message> {
         let record = |record| match record {
-            Record::Ordered(ordered) => Arc::clone(&ordered.message),
+            Record::Ordered(ordered) => ordered.message.clone(),
             other => panic!("{other:?}"),
         };
         driver.take("ordered").into_iter().map(record).collect()
@@ -235,7 +235,7 @@ mod tests {
     fn created_at_never_decreases_after_a_restart_with_an_earlier_clock() {
         let (mut driver, sender) = (sequence(), Sender::new("alice", "phone"));
         let mut late = Arc::unwrap_or_clone(committed("c1", "alice", "x", "hi", 1));
-        Arc::make_mut(&mut late.message).created_at = i64::MAX / 2;
+        late.message.created_at = i64::MAX / 2;
         driver.operator.apply(&late);
         driver.send("messages", [sender.send("c1", "z", "hi")]);
         assert_eq!(messages(&mut driver)[0].created_at, i64::MAX / 2);

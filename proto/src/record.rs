@@ -66,9 +66,9 @@ pub enum Record {
     /// A message as a device sent it.
     Submission(Arc<Submission>),
     /// A message with its seq, not yet durable.
-    Ordered(Arc<Ordered>),
+    Ordered(Arc<Entry>),
     /// A durable message.
-    Committed(Arc<Committed>),
+    Committed(Arc<Entry>),
     /// A command that was refused, with the reason.
     Rejection(Arc<Rejection>),
     /// An answer to a command.
@@ -191,30 +191,26 @@ impl Submission {
     }
 }
 
-/// A message with its seq, on its way to the log.
+/// A message with its place in its conversation. One allocation from there on: the log gives it its place
+/// in the log, the fan-out shares it. What was recovered has no ticket and no session.
 #[derive(Clone, Debug)]
-pub struct Ordered {
-    pub ticket: Ticket,
-    pub session: Arc<Session>,
-    pub message: Arc<wire::Message>,
-    pub keys: Keys,
-}
-
-/// A durable message. On recovery there is no ticket and no session.
-#[derive(Clone, Debug)]
-pub struct Committed {
+pub struct Entry {
+    /// 0 until it is durable.
     pub lsn: Lsn,
     pub ticket: Option<Ticket>,
     pub session: Option<Arc<Session>>,
-    pub message: Arc<wire::Message>,
+    pub message: wire::Message,
     pub keys: Keys,
 }
 
-impl Committed {
+/// An entry that is durable.
+pub type Committed = Entry;
+
+impl Entry {
     /// What is found in the log.
     pub fn recovered(lsn: Lsn, message: wire::Message) -> Self {
         let keys = Keys::of_message(&message);
-        Self { lsn, ticket: None, session: None, message: Arc::new(message), keys }
+        Self { lsn, ticket: None, session: None, message, keys }
     }
 
     /// The ack of this message, first or repeated.
@@ -424,7 +420,7 @@ pub struct Delivery {
 /// What is pushed.
 #[derive(Clone, Debug)]
 pub enum Event {
-    Message(Arc<wire::Message>),
+    Message(Arc<Entry>),
     ConversationChanged(Arc<wire::ConversationChanged>),
 }
 

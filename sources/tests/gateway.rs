@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use imflow_kind::testing::FakeInjector;
 use imflow_kind::{Form, IoContext, Options, Outboxes, Roles, Source, SystemClock, Value};
 use imflow_proto::Record;
-use imflow_proto::record::{Committed, Delivery, Event};
+use imflow_proto::record::{Delivery, Entry, Event};
 use imflow_proto::wire::Message as Stored;
 use imflow_sources::auth::Secrets;
 use imflow_sources::{HttpListener, kinds};
@@ -101,31 +101,27 @@ fn build(data: &std::path::Path, roles: &Roles, set: impl FnOnce(&mut Options)) 
 }
 
 fn committed(submission: &imflow_proto::record::Submission, seq: u64) -> Vec<Record> {
-    let message = Arc::new(Stored {
+    let message = Stored {
         conversation_id: submission.send.conversation_id.clone(),
         seq,
         sender_id: submission.session.user_id.to_string(),
         r#type: submission.send.r#type,
         text: submission.send.text.clone(),
         ..Default::default()
+    };
+    let entry = Arc::new(Entry {
+        lsn: seq,
+        ticket: Some(submission.ticket.clone()),
+        session: Some(Arc::clone(&submission.session)),
+        message,
+        keys: submission.keys,
     });
-    let ticket = Some(submission.ticket.clone());
-    let session = Some(Arc::clone(&submission.session));
     let delivery = Delivery {
-        event: Event::Message(Arc::clone(&message)),
+        event: Event::Message(Arc::clone(&entry)),
         to: ["alice", "bob"].map(Arc::from).into(),
         except: submission.session.number,
     };
-    vec![
-        Record::Committed(Arc::new(Committed {
-            lsn: seq,
-            ticket,
-            session,
-            message,
-            keys: submission.keys,
-        })),
-        Record::Delivery(Arc::new(delivery)),
-    ]
+    vec![Record::Committed(entry), Record::Delivery(Arc::new(delivery))]
 }
 
 async fn read(client: &mut Client) -> Json {

@@ -63,8 +63,9 @@ impl Gateway {
 
     /// Counts who gets a message: its receivers but the sender, who has one session here.
     pub(super) fn count(&self, delivery: &Delivery) {
-        if let Event::Message(message) = &delivery.event {
-            let receivers = delivery.to.iter().filter(|user| ***user != *message.sender_id).count();
+        if let Event::Message(entry) = &delivery.event {
+            let sender = &*entry.message.sender_id;
+            let receivers = delivery.to.iter().filter(|user| ***user != *sender).count();
             self.recipients.fetch_add(receivers as u64, Ordering::Relaxed);
         }
     }

@@ -147,7 +147,7 @@ mod tests {
 
     fn remember(memory: &mut Memory, id: &str, seq: u64) -> Original {
         let mut record = std::sync::Arc::unwrap_or_clone(committed("c1", "alice", id, "hi", seq));
-        std::sync::Arc::make_mut(&mut record.message).created_at = 0;
+        record.message.created_at = 0;
         memory.remember(&record);
         Original::of(&record.message, record.keys.content)
     }

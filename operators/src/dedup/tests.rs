@@ -111,7 +111,7 @@ fn behind_a_look_up_the_sender_queues_in_order_and_others_pass() {
     );
     assert_eq!(fresh(&mut driver).len(), 1, "only bob's");
     let Record::Lookup(parked) = driver.take("lookups").remove(0) else { panic!("not a look-up") };
-    let original = Ok(Some(Arc::clone(&committed("c1", "alice", "a", "hi", 1).message)));
+    let original = Ok(Some(Arc::new(committed("c1", "alice", "a", "hi", 1).message.clone())));
     driver.send("answers", [Record::Found(Arc::new(Found { submission: parked, original }))]);
     assert_eq!(acks(&mut driver)[0].seq, 1);
     assert_eq!(fresh(&mut driver)[0].send.client_msg_id, "alice-phone-1-1");
@@ -207,7 +207,7 @@ impl World {
             submission.session.user_id.to_string(),
             send.client_msg_id.clone(),
         );
-        let original = self.history.get(&key).map(|record| Arc::clone(&record.message));
+        let original = self.history.get(&key).map(|record| Arc::new(record.message.clone()));
         let original = Ok(original);
         driver.send("answers", [Record::Found(Arc::new(Found { submission, original }))]);
     }

@@ -114,11 +114,8 @@ fn other_record_types_have_their_own_fields() {
     .unwrap();
     assert_eq!(predicate.holds(&Record::FanoutStats(stats)), Ok(true));
     let Record::Committed(it) = record() else { unreachable!() };
-    let delivery = Delivery {
-        event: Event::Message(Arc::clone(&it.message)),
-        to: ["bob".into()].into(),
-        except: 0,
-    };
+    let delivery =
+        Delivery { event: Event::Message(Arc::clone(&it)), to: ["bob".into()].into(), except: 0 };
     let predicate = Predicate::compile(
         &Shape::Native(RecordType::Delivery),
         "'bob' in recipients && size(recipients) == 1",

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use imflow_kind::{
     Description, Family, Key, Limit, Operator, OperatorContext, Out, Port, StartError, State, Time,
 };
-use imflow_proto::record::{Committed, Delivery, Event, FanoutStats, GrantChange};
+use imflow_proto::record::{Delivery, Entry, Event, FanoutStats, GrantChange};
 use imflow_proto::{Record, RecordType};
 
 use rooms::Rooms;
@@ -78,7 +78,7 @@ impl Operator for Fanout {
         self.settle(now);
         for record in records.drain(..) {
             match record {
-                Record::Committed(committed) => self.message(now, &committed, out),
+                Record::Committed(committed) => self.message(now, committed, out),
                 Record::Fact(committed) => {
                     let deliver =
                         |delivery| out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
@@ -102,7 +102,7 @@ impl Fanout {
         }
     }
 
-    fn message(&mut self, now: Time, committed: &Committed, out: &mut Out) {
+    fn message(&mut self, now: Time, committed: Arc<Entry>, out: &mut Out) {
         let message = &committed.message;
         let Some((room, to)) = self.rooms.audience(committed.keys.conversation) else { return };
         let stats = FanoutStats {
@@ -114,7 +114,7 @@ impl Fanout {
         out.send(STATS, Record::FanoutStats(stats));
         if !to.is_empty() {
             let except = committed.session.as_ref().map_or(0, |session| session.number);
-            let delivery = Delivery { event: Event::Message(Arc::clone(message)), to, except };
+            let delivery = Delivery { event: Event::Message(committed), to, except };
             out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
         }
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use imflow_proto::Record;
-use imflow_proto::record::{Change, Committed, CommittedFact, Lsn, Ordered};
+use imflow_proto::record::{Change, CommittedFact, Entry};
 use imflow_proto::wire::{Error, ErrorCode};
 
 use super::completions::Completions;
@@ -43,7 +43,7 @@ struct Waiting {
 }
 
 enum Encoded {
-    Message(Arc<Ordered>),
+    Message(Arc<Entry>),
     Fact(Arc<Change>),
 }
 
@@ -92,7 +92,7 @@ impl Committer {
         let first = if self.group.is_empty() { STARTS_COMMIT } else { 0 };
         let (len, record) = match record {
             Record::Ordered(ordered) => (
-                frame::append(&mut self.buffer, lsn, MESSAGE | first, &*ordered.message),
+                frame::append(&mut self.buffer, lsn, MESSAGE | first, &ordered.message),
                 Encoded::Message(ordered),
             ),
             Record::Change(change) => (
@@ -153,8 +153,9 @@ impl Committer {
         self.progress.set_durable(last);
         for (lsn, Waiting { worker, offset, len, record }) in (first..).zip(self.group.drain(..)) {
             match record {
-                Encoded::Message(ordered) => {
-                    let committed = Arc::new(committed(lsn, ordered));
+                Encoded::Message(mut committed) => {
+                    // Only where another node holds it too is this a copy.
+                    Arc::make_mut(&mut committed).lsn = lsn;
                     self.completions.message(worker, Arc::clone(&committed));
                     let place =
                         Place { segment, offset: (start + offset as u64) as u32, len: len as u32 };
@@ -173,21 +174,6 @@ impl Committer {
     }
 }
 
-fn committed(lsn: Lsn, ordered: Arc<Ordered>) -> Committed {
-    match Arc::try_unwrap(ordered) {
-        Ok(Ordered { ticket, session, message, keys }) => {
-            Committed { lsn, ticket: Some(ticket), session: Some(session), message, keys }
-        }
-        Err(shared) => Committed {
-            lsn,
-            ticket: Some(shared.ticket.clone()),
-            session: Some(Arc::clone(&shared.session)),
-            message: Arc::clone(&shared.message),
-            keys: shared.keys,
-        },
-    }
-}
-
 /// Answers what no segment can hold; the limits of commands keep it from happening.
 fn refuse(record: &Encoded, len: usize, longest: usize) {
     let text = format!(
@@ -195,8 +181,10 @@ fn refuse(record: &Encoded, len: usize, longest: usize) {
     );
     tracing::error!("{text}");
     let ticket = match record {
-        Encoded::Message(ordered) => &ordered.ticket,
-        Encoded::Fact(change) => &change.ticket,
+        Encoded::Message(ordered) => ordered.ticket.as_ref(),
+        Encoded::Fact(change) => Some(&change.ticket),
     };
-    ticket.refuse(Error::of(ErrorCode::TooLarge, text));
+    if let Some(ticket) = ticket {
+        ticket.refuse(Error::of(ErrorCode::TooLarge, text));
+    }
 }

@@ -112,9 +112,10 @@ pub(crate) fn append(
     payload: &impl prost::Message,
 ) -> usize {
     let start = buffer.len();
-    buffer.extend_from_slice(&[0; HEAD]);
-    payload.encode(buffer).expect("a Vec takes all");
-    let length = buffer.len() - start;
+    let length = HEAD + payload.encoded_len();
+    buffer.resize(start + length, 0);
+    // Into a slice: a `Vec` would be asked for room at each byte.
+    payload.encode(&mut &mut buffer[start + HEAD..]).expect("as long as it said");
     let frame = &mut buffer[start..];
     frame[..4].copy_from_slice(&((length - PREFIX) as u32).to_le_bytes());
     frame[8..16].copy_from_slice(&lsn.to_le_bytes());

@@ -221,14 +221,14 @@ impl Groups {
 
 fn conversation_of(event: &Event) -> &str {
     match event {
-        Event::Message(message) => &message.conversation_id,
+        Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(changed) => &changed.conversation_id,
     }
 }
 
 fn envelope_of(event: &Event) -> Envelope {
     pushed(match event {
-        Event::Message(message) => push::Event::Message((**message).clone()),
+        Event::Message(entry) => push::Event::Message(entry.message.clone()),
         Event::ConversationChanged(changed) => {
             push::Event::ConversationChanged((**changed).clone())
         }
@@ -241,7 +241,7 @@ fn pushed(event: push::Event) -> Envelope {
 
 fn size_of_event(event: &Event) -> usize {
     match event {
-        Event::Message(message) => 128 + message.text.len() + message.payload.len(),
+        Event::Message(entry) => 128 + entry.message.text.len() + entry.message.payload.len(),
         Event::ConversationChanged(_) => 128,
     }
 }
@@ -249,11 +249,11 @@ fn size_of_event(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::testing::{hub_with, message, pushed_seqs};
+    use crate::websocket::testing::{entry, hub_with, pushed_seqs};
 
     fn deliver(seq: u64, to: &Arc<[Arc<str>]>, except: u64) -> Record {
         Record::Delivery(Arc::new(Delivery {
-            event: Event::Message(message("c1", seq)),
+            event: Event::Message(entry("c1", seq)),
             to: Arc::clone(to),
             except,
         }))

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use imflow_kind::SystemClock;
 use imflow_kind::testing::FakeInjector;
 use imflow_proto::frame::{Format, decode};
-use imflow_proto::record::{Scopes, Session};
+use imflow_proto::record::{Entry, Scopes, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{Envelope, Message, MessageType, push};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
@@ -55,15 +55,16 @@ pub(super) fn send_line(id: u64) -> String {
     )
 }
 
-pub(super) fn message(conversation_id: &str, seq: u64) -> Arc<Message> {
+pub(super) fn entry(conversation_id: &str, seq: u64) -> Arc<Entry> {
     let r#type = MessageType::Text.into();
-    Arc::new(Message {
+    let message = Message {
         conversation_id: conversation_id.into(),
         seq,
         r#type,
         text: "hi".into(),
         ..Default::default()
-    })
+    };
+    Arc::new(Entry::recovered(seq, message))
 }
 
 /// The seqs of the messages that wait for a session, in their order.

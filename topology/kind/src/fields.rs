@@ -227,7 +227,7 @@ const FOUND: &[Field] = fields!(Record::Found(it) =>
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
     "event": String(match it.event { Event::Message(_) => "message", Event::ConversationChanged(_) => "conversationChanged" }),
     "conversationId": String(match &it.event {
-        Event::Message(message) => &message.conversation_id,
+        Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(notice) => &notice.conversation_id,
     }),
     "senderId": String(delivered(&it.event).map_or("", |message| &message.sender_id)),
@@ -281,7 +281,7 @@ fn grant(change: &GrantChange) -> Option<Grant> {
 
 fn delivered(event: &Event) -> Option<&Message> {
     match event {
-        Event::Message(message) => Some(message),
+        Event::Message(entry) => Some(&entry.message),
         Event::ConversationChanged(_) => None,
     }
 }

@@ -13,7 +13,7 @@ use imflow_kind::VirtualClock;
 use imflow_kind::testing::{Answers, FakeInjector};
 use imflow_proto::log::fact::Change as FactChange;
 use imflow_proto::log::{ConversationCreated, Fact};
-use imflow_proto::record::{Change, Ordered, Scopes, Session};
+use imflow_proto::record::{Change, Entry, Scopes, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{Done, MemberInfo, Message, Role};
 use imflow_proto::{Keys, Record, Ticket};
@@ -126,10 +126,11 @@ impl Rig {
             scopes: Scopes::default(),
         };
         let keys = Keys::of_message(&message);
-        Record::Ordered(Arc::new(Ordered {
-            ticket: self.ticket(message.seq),
-            session: Arc::new(session),
-            message: Arc::new(message),
+        Record::Ordered(Arc::new(Entry {
+            lsn: 0,
+            ticket: Some(self.ticket(message.seq)),
+            session: Some(Arc::new(session)),
+            message,
             keys,
         }))
     }

@@ -154,11 +154,8 @@ fn what_was_taken_is_durable_after_stop_and_found_after_a_restart() {
         let mut batch: Vec<Record> =
             (start * 10 + 1..=start * 10 + 10).map(|seq| rig.message("c", seq)).collect();
         if let Record::Ordered(last) = &batch[9] {
-            let message = Message { created_at: now, ..(*last.message).clone() };
-            batch[9] = Record::Ordered(Arc::new(Ordered {
-                message: Arc::new(message),
-                ..(**last).clone()
-            }));
+            let message = Message { created_at: now, ..last.message.clone() };
+            batch[9] = Record::Ordered(Arc::new(Entry { message, ..(**last).clone() }));
         }
         intake.on_batch(Time::default(), 0, &mut batch);
         if start == 1 {

@@ -9,10 +9,9 @@ mod parts;
 
 use std::sync::Arc;
 
-use imflow_proto::keys::Keys;
 use imflow_proto::record::{
-    Ask, Change, Committed, CommittedFact, FieldType, Found, OnlineChange, Ordered, PresenceChange,
-    Query, Scalar, SessionEvent, Submission, Subscription,
+    Ask, Change, CommittedFact, Entry, FieldType, Found, OnlineChange, PresenceChange, Query,
+    Scalar, SessionEvent, Submission, Subscription,
 };
 use imflow_proto::wire::{Done, ListConversations, Message, envelope::Body};
 use imflow_proto::{Record, RecordType, Requester, Ticket};
@@ -76,15 +75,11 @@ impl Fields<'_> {
                 Record::Found(Arc::new(Found { submission, original: Ok(original) }))
             }
             RecordType::Ordered => {
-                let (session, message) = (self.session("senderId"), Arc::new(self.message()));
-                let (ticket, keys) = (ticket(0), Keys::of_message(&message));
-                Record::Ordered(Arc::new(Ordered { ticket, session, message, keys }))
+                Record::Ordered(Arc::new(Entry { ticket: Some(ticket(0)), ..self.entry() }))
             }
             RecordType::Committed => {
                 let lsn = self.int("lsn", self.making.number as i64) as u64;
-                let (session, message) = (Some(self.session("senderId")), Arc::new(self.message()));
-                let (ticket, keys) = (None, Keys::of_message(&message));
-                Record::Committed(Arc::new(Committed { lsn, ticket, session, message, keys }))
+                Record::Committed(Arc::new(Entry { lsn, ..self.entry() }))
             }
             RecordType::Rejection => Record::Rejection(Arc::new(self.rejection())),
             RecordType::Reply => Record::Reply(Arc::new(self.reply())),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use imflow_proto::Record;
+use imflow_proto::keys::Keys;
 use imflow_proto::log::{self, Fact, fact};
 use imflow_proto::record::{
-    Command, Delivery, Event, FanoutStats, FieldType, Grant, GrantChange, GrantSubject, Refused,
-    Rejection, Reply, Row, Scalar, Schema, Scopes, Session, Submission, Wish,
+    Command, Delivery, Entry, Event, FanoutStats, FieldType, Grant, GrantChange, GrantSubject,
+    Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session, Submission, Wish,
 };
 use imflow_proto::wire::{
     ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
@@ -164,7 +165,14 @@ impl Fields<'_> {
 
     pub(super) fn delivery(&mut self) -> Delivery {
         let to = self.strings("recipients", &["bob"]).into_iter().map(Arc::from).collect();
-        Delivery { event: Event::Message(Arc::new(self.message())), to, except: 0 }
+        Delivery { event: Event::Message(Arc::new(self.entry())), to, except: 0 }
+    }
+
+    /// A message in its conversation, without a ticket and without a place in the log.
+    pub(super) fn entry(&mut self) -> Entry {
+        let (session, message) = (Some(self.session("senderId")), self.message());
+        let keys = Keys::of_message(&message);
+        Entry { lsn: 0, ticket: None, session, message, keys }
     }
 
     pub(super) fn fanout_stats(&mut self) -> FanoutStats {
