@@ -10,7 +10,7 @@ mod kinds;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use imflow_kind::{ANY, Description, Family, IoContext, Kind, Port, StartError};
+use imflow_kind::{ANY, Description, Family, Form, IoContext, Kind, Port, StartError};
 use imflow_topology::{Code, Diagnostics, Example, ExampleOf, Format, Registry, Suite, compile};
 
 const SHIPPED: &str = include_str!("../dataflow.toml");
@@ -20,7 +20,22 @@ fn registry() -> Registry {
     let refuse = |_: &IoContext| Err(StartError::new("it breaks when it is built"));
     registry.replace(Kind::sink(&WILD, refuse));
     registry.replace(Kind::sink(&BRITTLE, refuse).simulated_as_it_is());
+    // As in a build without features, whichever this one has.
+    let mut kafka = registry.find(Family::Sink, FEATURE).unwrap().clone();
+    kafka.form = Form::Missing { feature: FEATURE };
+    registry.replace(kafka);
     registry
+}
+
+/// A cargo feature that holds the kind of the same name.
+const FEATURE: &str = "kafka";
+
+#[test]
+fn the_feature_that_an_error_names_is_one_of_this_package() {
+    let manifest: toml::Table = toml::from_str(include_str!("../Cargo.toml")).unwrap();
+    let features = manifest["features"].as_table().unwrap();
+    assert!(features.contains_key(FEATURE));
+    assert!(features["full"].as_array().unwrap().iter().any(|f| f.as_str() == Some(FEATURE)));
 }
 
 /// A sink without a form for virtual time; no kind of the build may be like this.

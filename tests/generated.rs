@@ -47,6 +47,7 @@ fn the_reference_pages_are_the_descriptions() {
 }
 
 #[test]
-fn the_schema_of_the_file_is_that_of_the_kinds() {
+fn the_schemas_of_the_files_are_those_of_the_kinds() {
     is_current("docs/dataflow.schema.json", &imflow(&["schema"]));
+    is_current("docs/dataflow.test.schema.json", &imflow(&["schema", "--tests"]));
 }

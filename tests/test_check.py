@@ -1,7 +1,12 @@
 """`imflow check` and `imflow explain`: exit codes, and the reports that editors and CI read."""
 
 import json
+import pathlib
+import re
 import subprocess
+from urllib.parse import unquote
+
+import jsonschema
 
 from harness.server import BINARY, REPO
 
@@ -38,20 +43,50 @@ def test_json_tells_code_and_place_of_each_mistake(tmp_path):
     assert json.loads(imflow("check", "--format", "json").stdout) == {"mistakes": []}
 
 
-def test_sarif_has_what_the_standard_requires(tmp_path):
-    log = json.loads(imflow("check", "--config", broken(tmp_path), "--format", "sarif").stdout)
-    assert log["version"] == "2.1.0"
-    (run,) = log["runs"]
-    assert run["columnKind"] in ("utf16CodeUnits", "unicodeCodePoints")
-    rules = {rule["id"]: rule for rule in run["tool"]["driver"]["rules"]}
-    for result in run["results"]:
-        assert result["ruleId"] in rules
-        assert result["level"] == "error" and result["message"]["text"]
-        location = result["locations"][0]["physicalLocation"]
-        assert location["artifactLocation"]["uri"].endswith("broken.toml")
-        region = location["region"]
-        assert region["startLine"] >= 1 and region["startColumn"] >= 1
-        assert (region["endLine"], region["endColumn"]) >= (region["startLine"], region["startColumn"])
+def test_sarif_is_what_its_schema_says(tmp_path):
+    # The schema that Microsoft ships with its own matchers (npm: @microsoft/jest-sarif 1.0.0-beta.0, MIT).
+    schema = json.loads((pathlib.Path(__file__).parent / "schemas/sarif-2.1.0-rtm.5.json").read_text())
+    validator = jsonschema.Draft4Validator(schema)
+    odd = tmp_path / "a b: ü.toml"
+    odd.write_text(pathlib.Path(broken(tmp_path)).read_text())
+    logs = [
+        imflow("check", "--config", broken(tmp_path), "--format", "sarif"),
+        imflow("check", "--config", str(odd), "--set", "service.workers=many", "--format", "sarif"),
+        imflow("check", "--format", "sarif"),
+    ]
+    assert [log.returncode for log in logs] == [78, 78, 0]
+    for log in map(lambda log: json.loads(log.stdout), logs):
+        assert [error.message for error in validator.iter_errors(log)] == []
+        (run,) = log["runs"]
+        assert run["columnKind"] in ("utf16CodeUnits", "unicodeCodePoints")
+        rules = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+        for result in run["results"]:
+            assert result["ruleId"] in rules
+            location = result["locations"][0]["physicalLocation"]
+            assert re.fullmatch(r"[A-Za-z0-9._~/%-]+", location["artifactLocation"]["uri"])
+            region = location["region"]
+            assert (region["endLine"], region["endColumn"]) >= (region["startLine"], region["startColumn"])
+    uris = {r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in json.loads(logs[1].stdout)["runs"][0]["results"]}
+    assert {unquote(uri) for uri in uris} == {str(odd), "--set"}
+
+
+def test_every_profile_is_checked_and_each_mistake_told_once(tmp_path):
+    path = tmp_path / "profiles.toml"
+    profiles = """
+        [profiles.dev.operators.online]
+        debounce = "soon"
+        [profiles.prod.operators.online]
+        debonce = "1s"
+        [profiles.fine.operators.online]
+        debounce = "1s"
+    """
+    path.write_text((REPO / "dataflow.toml").read_text() + profiles)
+    wrong = imflow("check", "--config", str(path))
+    assert wrong.returncode == 78 and "2 mistakes found" in wrong.stderr
+    assert "(under the profile `dev`)" in wrong.stderr and "(under the profile `prod`)" in wrong.stderr
+    assert imflow("check", "--config", str(path), "--profile", "fine").returncode == 0
+    path.write_text(path.read_text().replace('"7d"', '"7 days"'))
+    assert "3 mistakes found" in imflow("check", "--config", str(path)).stderr
 
 
 def test_github_gets_one_annotation_a_mistake(tmp_path):

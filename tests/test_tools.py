@@ -163,6 +163,38 @@ def test_the_schema_takes_variables_where_values_are_not_plain_text(validator):
     assert mistakes(validator, text) == []
 
 
+@pytest.fixture(scope="module")
+def of_tests():
+    schema = json.loads((ROOT / "docs/dataflow.test.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    return jsonschema.Draft7Validator(schema)
+
+
+def test_the_schema_of_tests_takes_every_file_of_tests(of_tests):
+    files = [ROOT / "dataflow.test.toml", *ROOT.glob("examples/*/dataflow.test.toml"), ROOT / "tests/scenarios/gateway.toml"]
+    assert len(files) > 8
+    for path in files:
+        assert mistakes(of_tests, path.read_text()) == [], path
+
+
+@pytest.mark.parametrize(
+    "right, wrong, place",
+    [
+        ("[[test]]", "[[tests]]", []),
+        ("steps = [", "step = [", ["test", 0]),
+        ('at = "1s", into', 'at = "soon", into', ["test", 0, "steps", 2, "at"]),
+        ("envelope = {", "envelop = {", ["test", 0, "steps", 2]),
+        ('envelopes = [{ id = 1, ack', 'envelops = [{ id = 1, ack', ["test", 0, "expect", 0]),
+        ("count = 1 }", 'count = "one" }', ["test", 0, "expect", 3, "count"]),
+    ],
+)
+def test_the_schema_of_tests_marks_a_mistake_at_its_place(of_tests, right, wrong, place):
+    text = (ROOT / "dataflow.test.toml").read_text()
+    assert right in text
+    found = mistakes(of_tests, text.replace(right, wrong, 1))
+    assert any(path == place for path, _ in found), found
+
+
 # ---- words ----------------------------------------------------------------------------------------
 
 

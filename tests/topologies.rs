@@ -1,5 +1,5 @@
-//! Generated topologies: `check` never panics, what is valid by construction is accepted, and what is
-//! accepted starts.
+//! Generated topologies: `check` never panics, what is valid by construction is accepted, what is
+//! accepted starts, and every wire of it carries records.
 //!
 //! `IMFLOW_FUZZ_SECONDS` says how long texts are mutated (2 by default), `IMFLOW_FUZZ_SEED` begins with a
 //! seed; a failure prints the seed that shows it again.
@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure is a verdict here")]
 
 mod kinds;
+mod wires;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use imflow_kind::fields::Slot;
-use imflow_kind::{Mistake, Shape};
+use imflow_kind::{Mistake, Shape, did_you_mean};
 
-use crate::expression::{Expression, nearest};
+use crate::expression::Expression;
 use crate::typed::mistake;
 
 /// Names and ways of fields.
@@ -66,8 +66,8 @@ pub(crate) fn at_text(option: &'static str, text: &str, message: String) -> Mist
 pub(crate) fn unknown(shape: &Shape, name: &str) -> String {
     let known: Vec<_> = shape.fields().into_iter().map(|(field, _)| field).collect();
     let record = shape.record_type();
-    match nearest(name, known.iter().copied()) {
-        Some(near) => format!("{record:?} has no field `{name}`; did you mean `{near}`?"),
+    match did_you_mean(name, known.iter().copied()) {
+        Some(hint) => format!("{record:?} has no field `{name}`; {hint}"),
         None => format!("{record:?} has no field `{name}`; it has {}", known.join(", ")),
     }
 }

@@ -8,6 +8,7 @@ mod file;
 mod kafka;
 pub mod log;
 mod push;
+mod queue;
 mod reader;
 
 use imflow_kind::Kind;

@@ -7,7 +7,7 @@ use imflow_topology::{Diagnostics, Format, compile, expanded, profiles};
 
 use crate::{Failure, FileArgs, assembly};
 
-/// Find every mistake in the topology, without starting anything.
+/// Find every mistake in the topology, without starting anything
 ///
 /// Each mistake has a code, its place, what was expected and what to do. Without --profile the file is
 /// checked as it is and with each of its profiles. Examples:
@@ -59,13 +59,20 @@ pub fn check(args: &CheckArgs, file: &FileArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let plan = compile(&file.config, &text, &changes, &registry);
-    let plan = plan.map_err(|mistakes| refuse(args, &mistakes))?;
     let others = if file.profile.is_none() { profiles(&file.config, &text) } else { Vec::new() };
-    for profile in &others {
+    let under = |profile: &String| {
         let file = FileArgs { profile: Some(profile.clone()), ..file.clone() };
-        compile(&file.config, &text, &file.changes(), &registry)
-            .map_err(|mistakes| refuse(args, &mistakes))?;
-    }
+        let mistakes = compile(&file.config, &text, &file.changes(), &registry).err()?;
+        Some((profile.clone(), mistakes))
+    };
+    let under: Vec<_> = others.iter().filter_map(under).collect();
+    let plan = match plan {
+        Ok(plan) if under.is_empty() => plan,
+        Ok(_) => {
+            return Err(refuse(args, &Diagnostics::none(&file.config, &text).with_profiles(under)));
+        }
+        Err(mistakes) => return Err(refuse(args, &mistakes.with_profiles(under))),
+    };
     match args.format {
         Shape::Text => println!(
             "{} is fine: {} nodes, {} wires{}",
@@ -79,7 +86,7 @@ pub fn check(args: &CheckArgs, file: &FileArgs) -> Result<(), Failure> {
             }
         ),
         // Tools want a report of no mistakes too.
-        shape => print!("{}", Diagnostics::none(&file.config).report(shape.format(), false)),
+        shape => print!("{}", Diagnostics::none(&file.config, &text).report(shape.format(), false)),
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ pub struct FmtArgs {
     /// Name the files that would change, and change none
     #[arg(long)]
     check: bool,
+    /// What to lay out
     files: Vec<String>,
 }
 

@@ -10,7 +10,7 @@ use imflow_topology::outline::{Outline, outline};
 
 use crate::{Failure, FileArgs, assembly, terminal};
 
-/// Tell what a change of the topology does: nodes, options, wires, state, and what clients notice.
+/// Tell what a change of the topology does to nodes, wires, state and clients
 ///
 /// Compares a topology with another file, or with a running service (which is asked for what it
 /// runs, with the key in the data directory or in IMFLOW_ADMIN_KEY). Nothing is applied. Examples:

@@ -42,15 +42,16 @@ A file of tests names its topology and says what goes in when, and what must com
   name = \"a message is acked\"
   steps = [
     { at = \"1s\", into = \"clients\", as = \"alice/phone\", envelope = { id = 1, send = {
-      conversationId = \"lobby\", clientMsgId = \"alice-phone-1-1767225600000\", type = \"TEXT\", text = \"hi\" } } },
+      conversationId = \"lobby\", clientMsgId = \"alice-phone-1-1767225600000\",
+      type = \"TEXT\", text = \"hi\" } } },
   ]
   expect = [
     { on = \"clients\", as = \"alice/phone\", at = \"1s\", envelopes = [{ id = 1, ack = { seq = 1 } }] },
     { on = \"store.committed\", count = 1 },
   ]
 
-It runs the graph that `imflow run` would run, with simulated sources and sinks, as fast as it goes: an
-hour of virtual time costs what happens in it. docs/testing-a-topology.md tells the rest.
+It runs the graph that `imflow run` would run, with simulated sources and sinks, as fast as it
+goes: an hour of virtual time costs what happens in it. docs/testing-a-topology.md tells the rest.
 
 Exit codes: 0 all tests passed, 1 a test failed, 78 a file has mistakes.";
 

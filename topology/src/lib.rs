@@ -32,7 +32,7 @@ mod values;
 
 pub use check::Checked;
 pub use codes::{Code, Example, ExampleOf};
-pub use diagnostic::{Diagnostic, Diagnostics, Format, Place, Sources, Span, did_you_mean};
+pub use diagnostic::{Diagnostic, Diagnostics, Format, Place, Sources, Span};
 pub use format::format;
 pub use graph::Picture;
 pub use plan::{Edge, EdgeKind, Plan, Stage};
@@ -41,7 +41,7 @@ pub use registry::Registry;
 pub use resolve::{Listener, Node, NodeId, Output, Service as ServiceTable};
 pub use run::{Restless, Running, Simulation, start};
 pub use scenario::{Failure, Suite, Verdict, junit, report, summary};
-pub use schema::{option_schema, schema};
+pub use schema::{option_schema, scenario_schema, schema};
 pub use values::{expected, role_phrase};
 
 use document::Document;

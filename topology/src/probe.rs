@@ -77,25 +77,30 @@ impl Injection {
 impl Plan {
     /// Adds a probe on an output port. `None`: the port carries nothing.
     pub fn add_probe(&mut self, (node, port): (NodeId, usize)) -> Option<Probe> {
-        let shape = self.outputs[node][port].clone()?;
-        let probe = Probe::default();
-        let seen = probe.clone();
-        let kind = Kind::sink(&PROBE, move |_| Ok(Box::new(ProbeSink(seen.clone()))));
-        let record = shape.record_type();
-        let (kind_of_edge, stage) = match self.nodes[node].kind.description.family {
+        let record = self.outputs[node][port].as_ref()?.record_type();
+        let (kind, stage) = match self.nodes[node].kind.description.family {
             Family::Operator => (EdgeKind::Direct, self.stages[node]),
             Family::Source => (EdgeKind::Entry, Stage::of(record)),
             Family::Sink => (EdgeKind::Entry, self.stages[node]),
         };
-        let id = self.add_node(kind, vec![vec![shape]], Vec::new(), stage);
-        self.edges.push(Edge {
-            from: (node, port),
-            to: (id, 0),
-            kind: kind_of_edge,
-            record,
-            stage,
-        });
-        Some(probe)
+        Some(self.probe_beside(Edge { from: (node, port), to: (node, port), kind, record, stage }))
+    }
+
+    /// Adds a probe beside the consumer of a wire: it sees what comes over that wire, in the stage of the
+    /// consumer.
+    pub fn add_probe_on(&mut self, edge: usize) -> Probe {
+        self.probe_beside(self.edges[edge])
+    }
+
+    /// A probe at the end of a wire like this one.
+    fn probe_beside(&mut self, like: Edge) -> Probe {
+        let probe = Probe::default();
+        let seen = probe.clone();
+        let kind = Kind::sink(&PROBE, move |_| Ok(Box::new(ProbeSink(seen.clone()))));
+        let shapes = self.outputs[like.from.0].get(like.from.1).cloned().flatten();
+        let id = self.add_node(kind, vec![shapes.into_iter().collect()], Vec::new(), like.stage);
+        self.edges.push(Edge { to: (id, 0), ..like });
+        probe
     }
 
     /// Adds an injection into an input port. `None`: nothing says what the port takes.

@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a failure is a verdict here")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use imflow_kind::construct::{Making, construct};
 use imflow_kind::{
-    Clock, Description, Family, Injector, IoContext, Key, Kind, Operator, Out, Port, Roles, Shape,
-    Source, StartError, Time, VirtualClock,
+    Clock, Description, Family, Injector, Intake, IoContext, Key, Kind, Operator, Out, Port, Roles,
+    Shape, Sink, Source, StartError, Time, VirtualClock,
 };
 use imflow_proto::record::{OnlineChange, Scalar};
 use imflow_proto::{Record, RecordType};
@@ -93,6 +94,37 @@ impl Operator for Later {
     }
 }
 
+/// Takes records, and says that it is full when it is told to.
+const SLOW: Description = Description {
+    name: "slow",
+    family: Family::Sink,
+    key: Key::Conversation,
+    inputs: &[Port::of("records", ONLINE, "")],
+    ..Description::EMPTY
+};
+
+struct Slow(Arc<AtomicBool>);
+
+impl Sink for Slow {
+    fn intake(&mut self, _: usize) -> Box<dyn Intake> {
+        Box::new(Self(Arc::clone(&self.0)))
+    }
+
+    fn start(&mut self, _: Arc<dyn Injector>) -> Result<(), StartError> {
+        Ok(())
+    }
+}
+
+impl Intake for Slow {
+    fn on_batch(&mut self, _: Time, _: usize, records: &mut Vec<Record>) {
+        records.clear();
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 struct Pass;
 
 impl Operator for Pass {
@@ -105,16 +137,19 @@ fn online(user: &str) -> Record {
     Record::Online(OnlineChange { user_id: user.into(), online: true })
 }
 
-fn plan(again: &str) -> Plan {
+fn plan(again: &str, full: &Arc<AtomicBool>) -> Plan {
+    let full = Arc::clone(full);
     let text = format!(
         "[sources.beat]\nkind = \"beat\"\n\
          [operators.later]\nkind = \"later\"\ninputs = [\"beat\"]\n\
-         [operators.pass]\nkind = \"pass\"\ninputs = {{ records = [\"later\"], again = [{again}] }}\n"
+         [operators.pass]\nkind = \"pass\"\ninputs = {{ records = [\"later\"], again = [{again}] }}\n\
+         [sinks.slow]\nkind = \"slow\"\ninputs = [\"pass\"]\n"
     );
     let kinds = [
         Kind::source(&BEAT, Beat::build).simulated_as_it_is(),
         Kind::operator(&LATER, |_| Ok(Box::new(Later::default()))),
         Kind::operator(&PASS, |_| Ok(Box::new(Pass))),
+        Kind::sink(&SLOW, move |_| Ok(Box::new(Slow(Arc::clone(&full))))).simulated_as_it_is(),
     ];
     compile("test.toml", &text, &["service.workers=2".to_owned()], &Registry::new(kinds))
         .unwrap_or_else(|e| panic!("{e}"))
@@ -122,7 +157,11 @@ fn plan(again: &str) -> Plan {
 
 /// A running plan, with a probe on `pass` and an injection into `later`.
 fn rig(again: &str) -> (Simulation, Probe, Injection) {
-    let mut plan = plan(again);
+    rig_with(again, &Arc::default())
+}
+
+fn rig_with(again: &str, full: &Arc<AtomicBool>) -> (Simulation, Probe, Injection) {
+    let mut plan = plan(again, full);
     let node = |plan: &Plan, name: &str| plan.nodes.iter().position(|n| n.name == name).unwrap();
     let (later, pass) = (node(&plan, "later"), node(&plan, "pass"));
     let probe = plan.add_probe((pass, 0)).unwrap();
@@ -170,6 +209,21 @@ fn records_that_feed_themselves_are_noticed() {
     let restless = simulation.advance_to(3_000).expect_err("it never comes to rest");
     assert_eq!(restless.at_ms, 3_000);
     assert!(restless.to_string().contains("feed themselves"), "{restless}");
+}
+
+#[test]
+fn a_full_sink_holds_its_stage_and_nobody_loses_anything() {
+    let full = Arc::new(AtomicBool::new(true));
+    let (mut simulation, probe, injection) = rig_with("", &full);
+    for user in ["alice", "bob"] {
+        injection.send(&online(user));
+        simulation.advance_to(simulation.now_ms() + 10_000).unwrap();
+    }
+    assert_eq!(seen(&probe), [], "the stage takes nothing new");
+    full.store(false, Ordering::Release);
+    simulation.settle().unwrap();
+    let users: Vec<_> = seen(&probe).into_iter().map(|(_, user)| user).collect();
+    assert_eq!(users, ["alice", "bob", "alice", "bob"], "once for each of the two workers");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use cel::IdedExpr;
-use imflow_kind::units;
+use imflow_kind::{did_you_mean, units};
 use regex::Regex;
 
 use super::Fault;
 use super::code::{Code, ListCode, TextCode, boolean, double, int, text};
-use super::typing::{Typed, Typing, constant, nearest};
+use super::typing::{Typed, Typing, constant};
 
 const FUNCTIONS: [&str; 7] = ["size", "int", "double", "string", "duration", "min", "max"];
 const METHODS: [&str; 13] = [
@@ -88,8 +88,8 @@ fn unknown(
 ) -> Typed {
     let message = if known.contains(&name) {
         format!("`{name}` does not take {args} argument{}", if args == 1 { "" } else { "s" })
-    } else if let Some(near) = nearest(name, known.iter().copied()) {
-        format!("there is no {what} `{name}`; did you mean `{near}`?")
+    } else if let Some(hint) = did_you_mean(name, known.iter().copied()) {
+        format!("there is no {what} `{name}`; {hint}")
     } else {
         format!("there is no {what} `{name}`; there are {}", known.join(", "))
     };

@@ -25,7 +25,6 @@ use imflow_proto::record::{FieldType, Scalar};
 
 pub(crate) use aggregates::{Aggregate, AggregateCall, Selection};
 pub(crate) use fault::Fault;
-pub(crate) use typing::nearest;
 
 use code::{Code, Compute, Input};
 use typing::Typing;

@@ -199,14 +199,3 @@ pub(super) fn slot_code(slot: usize, kind: FieldType) -> Code {
 pub(super) fn constant(value: i64) -> Code {
     int(move |_| Ok(value))
 }
-
-/// What somebody who wrote `name` may have meant.
-pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let far = name.len() / 3 + 1;
-    let distance = |other: &str| match other.eq_ignore_ascii_case(name) {
-        true => 0,
-        false => strsim::damerau_levenshtein(name, other),
-    };
-    let near = known.into_iter().map(|other| (distance(other), other));
-    near.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance).map(|n| n.1)
-}

@@ -16,8 +16,12 @@ use imflow_kind::{
 use imflow_proto::Record;
 
 use crate::discard;
+use crate::queue::Queue;
 use rotation::Rotation;
-use writer::{Queue, Writer};
+use writer::Writer;
+
+/// Records that may wait for the thread.
+const WAITING_RECORDS: usize = 65_536;
 
 /// `records: any`
 ///
@@ -72,7 +76,7 @@ fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
             path.display()
         ))
     })?;
-    let (queue, inbox) = Queue::new();
+    let (queue, inbox) = Queue::new(WAITING_RECORDS);
     let writer = Writer::new(inbox, rotation, queue.waiting());
     Ok(Box::new(File { name: context.name.clone(), queue, writer: Some(writer), thread: None }))
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use imflow_proto::record::OnlineChange;
 
-use super::writer::{Queue, WAITING_RECORDS, Writer};
 use super::*;
 
 fn online(user: &str) -> Record {
@@ -12,7 +11,7 @@ fn online(user: &str) -> Record {
 }
 
 fn written(path: &Path, limit: u64, keep: usize, batches: &[&[&str]]) {
-    let (queue, inbox) = Queue::new();
+    let (queue, inbox) = Queue::new(WAITING_RECORDS);
     let rotation = Rotation::open(path.to_owned(), limit, keep).expect("a folder of the test");
     let waiting = queue.waiting();
     for batch in batches {
@@ -52,7 +51,7 @@ fn full_files_are_renamed_and_only_so_many_stay() {
 
 #[test]
 fn what_does_not_fit_is_dropped_and_the_rest_is_kept() {
-    let (queue, inbox) = Queue::new();
+    let (queue, inbox) = Queue::new(WAITING_RECORDS);
     queue.offer("test", vec![online("a"); WAITING_RECORDS]);
     queue.offer("test", vec![online("b")]);
     assert_eq!(inbox.len(), 1, "the second batch was dropped");

@@ -1,60 +1,17 @@
-//! The thread that writes, and the bounded queue in front of it.
+//! The thread that writes.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use imflow_kind::{Dropped, fields};
+use imflow_kind::fields;
 use imflow_proto::Record;
 
 use super::rotation::Rotation;
 
-/// Records that may wait for the thread.
-pub(super) const WAITING_RECORDS: usize = 65_536;
 /// How long a line may be in the hands of the operating system alone.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-
-/// The near end of the queue. A batch without records closes it.
-#[derive(Clone)]
-pub(super) struct Queue {
-    batches: flume::Sender<Vec<Record>>,
-    waiting: Arc<AtomicUsize>,
-    dropped: Arc<Dropped>,
-}
-
-impl Queue {
-    pub(super) fn new() -> (Self, flume::Receiver<Vec<Record>>) {
-        // Unbounded by itself; `offer` bounds the records in it.
-        let (batches, inbox) = flume::unbounded();
-        (Self { batches, waiting: Arc::default(), dropped: Arc::default() }, inbox)
-    }
-
-    /// How many records wait.
-    pub(super) fn waiting(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.waiting)
-    }
-
-    /// Queues records, or drops and counts them.
-    pub(super) fn offer(&self, sink: &str, records: Vec<Record>) {
-        let count = records.len();
-        if count == 0 {
-            return;
-        }
-        if self.waiting.fetch_add(count, Ordering::AcqRel) + count > WAITING_RECORDS {
-            self.waiting.fetch_sub(count, Ordering::AcqRel);
-            if let Some(dropped) = self.dropped.add(count) {
-                tracing::warn!(sink, dropped, "the file is behind: records are dropped");
-            }
-            return;
-        }
-        let _ = self.batches.send(records); // the thread lives until it is told to end
-    }
-
-    pub(super) fn close(&self) {
-        let _ = self.batches.send(Vec::new());
-    }
-}
 
 pub(super) struct Writer {
     inbox: flume::Receiver<Vec<Record>>,

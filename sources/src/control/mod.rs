@@ -79,6 +79,7 @@ const DESCRIPTION: Description = Description {
             policy: "more wait their turn, up to the timeout",
         },
     ],
+    script: Some(&simulated::SCRIPT),
     example: "[sources.facts]\n\
               kind = \"control\"\n\
               store = \"store\"\n\

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::pace::{Alarms, Pace};
 use super::{Shared, openapi, routes, seed};
 
-const SCRIPT: Script = Script {
+pub(super) static SCRIPT: Script = Script {
     actor: None,
     actions: &[
         call("get", false, "reads, as GET does"),

@@ -112,6 +112,7 @@ const DESCRIPTION: Description = Description {
             policy: "the connection is closed with 4513 or 4500",
         },
     ],
+    script: Some(&simulated::SCRIPT),
     example: "[sources.clients]\n\
               kind = \"websocket\"\n\
               path = \"/ws\"\n",

@@ -32,7 +32,7 @@ use super::peer::Peer;
 use super::pending::Pending;
 use crate::auth::{Claims, is_user_id};
 
-const SCRIPT: Script = Script {
+pub(super) static SCRIPT: Script = Script {
     actor: Some(Actor { form: "USER/DEVICE", is_valid: |text| session_of(text).is_some() }),
     actions: &[
         Action {

@@ -1,6 +1,6 @@
 //! The page of a kind, from its description alone.
 
-use imflow_kind::{Description, Key, Opt, Port, State};
+use imflow_kind::{ActionValue, Description, Key, Opt, Port, State};
 use imflow_topology::{expected, role_phrase};
 
 use super::page::{Block, Entry, Page};
@@ -29,6 +29,7 @@ pub fn page(kind: &Description) -> Page {
         &["of", "limit", "at the limit"],
         limits.collect(),
     );
+    section(&mut blocks, "In a test", &["key", "takes", "meaning"], acts(kind));
     blocks.push(Block::Heading("Where it runs, what it keeps".to_owned()));
     blocks.push(Block::Text(standing(kind)));
     if !kind.example.is_empty() {
@@ -84,6 +85,28 @@ fn option(option: &Opt) -> Entry {
         note: format!("{}; {default}", expected(option.kind)),
         meaning: option.doc.trim_end_matches('.').to_owned(),
     }
+}
+
+/// What a step of a test does at it, and what an expectation sees.
+fn acts(kind: &Description) -> Vec<Entry> {
+    let Some(script) = kind.script else { return Vec::new() };
+    let entry = |name: &str, note: &str, meaning: &str| Entry {
+        name: format!("`{name}`"),
+        note: note.to_owned(),
+        meaning: meaning.to_owned(),
+    };
+    let acts = script.actions.iter().map(|action| {
+        let takes = match action.value {
+            ActionValue::Text => "a text",
+            ActionValue::Table => "a table",
+            ActionValue::Flag => "`true`",
+        };
+        let body = if action.body { ", and `body`" } else { "" };
+        entry(action.name, &format!("{takes}{body}"), action.doc)
+    });
+    let actor = script.actor.map(|actor| entry("as", actor.form, "who acts, or whose eyes see"));
+    let sees = entry(script.sees, "a list of tables", "what an expectation sees");
+    actor.into_iter().chain(acts).chain([sees]).collect()
 }
 
 /// The stage, the state and the roles, as sentences.

@@ -14,9 +14,9 @@ mod screen;
 mod tests;
 
 use clap::{Args, ValueEnum};
-use imflow_kind::{Description, Family, RECORD_TYPES};
+use imflow_kind::{Description, Family, RECORD_TYPES, did_you_mean};
 use imflow_proto::RecordType;
-use imflow_topology::{Code, Registry, did_you_mean};
+use imflow_topology::{Code, Registry};
 
 use crate::{Failure, assembly, terminal};
 use page::{Block, Page};

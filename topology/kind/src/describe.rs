@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imflow_proto::RecordType;
 
 use crate::{
-    BuildCollection, Infer, IoContext, Operator, OperatorContext, Opt, RoleName, Sink, Source,
-    StartError,
+    BuildCollection, Infer, IoContext, Operator, OperatorContext, Opt, RoleName, Script, Sink,
+    Source, StartError,
 };
 
 /// Where a kind stands in the file: `[sources.NAME]`, `[operators.NAME]` or `[sinks.NAME]`.
@@ -203,6 +203,8 @@ pub struct Description {
     pub claims: &'static [Claim],
     pub conflicts: &'static [Conflict],
     pub limits: &'static [Limit],
+    /// What a test can do at the simulated form, and see there.
+    pub script: Option<&'static Script>,
     /// A table of the file that shows it at work, as people would write it.
     pub example: &'static str,
 }
@@ -225,6 +227,7 @@ impl Description {
         claims: &[],
         conflicts: &[],
         limits: &[],
+        script: None,
         example: "",
     };
 }

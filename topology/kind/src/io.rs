@@ -167,4 +167,10 @@ pub trait Sink: Send {
 pub trait Intake {
     /// Takes a batch from the input port with this index and drains it. Must not block.
     fn on_batch(&mut self, now: Time, port: usize, records: &mut Vec<Record>);
+
+    /// Whether the stage should take in nothing new for now. What is under way still comes, so this
+    /// bounds the sink's queue together with the credit of what is under way.
+    fn is_full(&self) -> bool {
+        false
+    }
 }

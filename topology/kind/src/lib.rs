@@ -12,6 +12,7 @@ mod dropped;
 pub mod fields;
 mod infer;
 mod io;
+mod nearest;
 mod operator;
 mod options;
 mod outside;
@@ -30,6 +31,7 @@ pub use describe::{
 pub use dropped::Dropped;
 pub use infer::{Infer, Inference, Mistake};
 pub use io::{Applied, Feed, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
+pub use nearest::{did_you_mean, nearest};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};
 pub use outside::{Act, Action, ActionValue, Actor, Outside, Script, Seen, World};

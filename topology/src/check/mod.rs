@@ -6,9 +6,9 @@
 mod authority;
 mod claims;
 mod cycles;
+mod holding;
 mod references;
 mod replies;
-mod stages;
 mod types;
 mod wiring;
 
@@ -21,6 +21,7 @@ use crate::Registry;
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, quoted};
 use crate::resolve::{Listener, Node, NodeId, Resolved, Service};
+use crate::stages::{self, Edge, Stage};
 use wiring::Wiring;
 
 /// A graph whose every wire carries what its ends expect.
@@ -32,6 +33,9 @@ pub struct Checked {
     pub shapes: Vec<Vec<Option<Shape>>>,
     /// Nodes such that every producer comes before its consumers, feedback and sink outputs aside.
     pub order: Vec<NodeId>,
+    /// The stage of each node, and one edge for each wire; empty where a mistake leaves them open.
+    pub stages: Vec<Stage>,
+    pub edges: Vec<Edge>,
 }
 
 pub(crate) fn check(
@@ -53,14 +57,17 @@ pub(crate) fn check(
     for &id in &order {
         types::check(id, &nodes, &mut shapes, diagnostics);
     }
+    let (mut stages, mut edges) = (Vec::new(), Vec::new());
     let is_typed = shapes.iter().flatten().all(Option::is_some);
     if is_typed && !diagnostics.list().iter().any(|d| d.code.breaks_wires()) {
         let wiring = Wiring::new(&nodes, &shapes);
         replies::check(&wiring, diagnostics);
         authority::check(&wiring, diagnostics);
-        stages::check(&nodes, &shapes, &order, diagnostics);
+        stages = stages::assign(&nodes, &shapes, &order);
+        edges = stages::edges(&nodes, &shapes, &stages);
+        holding::check(&nodes, &stages, &edges, diagnostics);
     }
-    Checked { service, listeners, nodes, shapes, order }
+    Checked { service, listeners, nodes, shapes, order, stages, edges }
 }
 
 /// Tests run every source and sink in virtual time, so one that cannot would make the file untestable.

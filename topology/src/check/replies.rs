@@ -3,7 +3,7 @@
 //! A *route* is a wire that leads to an answer: into a port that pays, or into an operator one of whose
 //! outputs has a route. From each source and sink, every output that owes replies needs one route and
 //! has at most one; so does every owing output of the operators on it. Operators beside all routes only
-//! look at the records, and owe nothing. A node with `unsafe = true` may leave its outputs unanswered.
+//! look at the records, and owe nothing.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,6 @@ pub(super) fn check(wiring: &Wiring<'_>, diagnostics: &mut Diagnostics) {
             let outs = wiring.outs(id, output).iter();
             let routes: Vec<_> = outs.filter(|out| is_route(wiring, out, &leads)).collect();
             match routes.as_slice() {
-                [] if wiring.nodes[id].is_unsafe => {}
                 [] => unanswered(wiring, id, output, diagnostics),
                 [_] => {}
                 [first, others @ ..] => {

@@ -1,12 +1,13 @@
 //! Mistakes in the file: a stable code, the place, what was expected, what to do.
 
-mod nearest;
+mod profiles;
+mod quoted;
 mod report;
 mod sources;
 mod text;
 
-pub use nearest::did_you_mean;
-pub(crate) use nearest::quoted;
+pub use imflow_kind::did_you_mean;
+pub(crate) use quoted::quoted;
 pub use report::Format;
 pub use sources::{Place, Sources, Span};
 
@@ -43,8 +44,8 @@ impl Diagnostics {
     }
 
     /// The report of a file without mistakes.
-    pub fn none(path: &str) -> Self {
-        Self::new(Sources::new(path, ""))
+    pub fn none(path: &str, text: &str) -> Self {
+        Self::new(Sources::new(path, text))
     }
 
     /// Whether there is none.

@@ -59,7 +59,7 @@ fn as_sarif(diagnostics: &Diagnostics) -> Value {
     let location = |span: &Span| {
         let place = diagnostics.sources.place(span);
         json!({
-            "artifactLocation": {"uri": place.file},
+            "artifactLocation": {"uri": as_uri(&place.file)},
             "region": {
                 "startLine": place.line, "startColumn": place.column,
                 "endLine": place.end_line, "endColumn": place.end_column,
@@ -97,6 +97,16 @@ fn as_sarif(diagnostics: &Diagnostics) -> Value {
             "results": diagnostics.list().iter().map(result).collect::<Vec<_>>(),
         }],
     })
+}
+
+/// A path as a URI: what a URI does not hold as it is becomes `%XX`.
+fn as_uri(path: &str) -> String {
+    let character = |byte: u8| match byte {
+        b'/' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    path.bytes().map(character).collect()
 }
 
 /// One line; what would end the line or a property is escaped as GitHub wants it.

@@ -33,7 +33,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug)]
 pub struct Sources(Vec<Source>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Source {
     name: String,
     text: Arc<str>,
@@ -61,6 +61,26 @@ impl Sources {
         let Source { name, text, .. } = self.0[source].clone();
         self.0.push(Source { name, text, used_at: Some(used_at.clone()) });
         self.0.len() - 1
+    }
+
+    /// Adds those texts of another compilation that are not here yet, and tells where each of them is.
+    pub(crate) fn adopt(&mut self, others: &Self) -> Vec<usize> {
+        let mut places = Vec::with_capacity(others.0.len());
+        for (index, other) in others.0.iter().enumerate() {
+            // What a template was used in comes before its expansion.
+            let mut other = other.clone();
+            if let Some(span) = &mut other.used_at {
+                span.source = places[span.source];
+            }
+            let here = |place: &usize| self.0.get(*place) == Some(&other);
+            // Most are where they were; only then are all looked at.
+            let known = Some(index).filter(here).or_else(|| (0..self.0.len()).find(here));
+            places.push(known.unwrap_or(self.0.len()));
+            if known.is_none() {
+                self.0.push(other);
+            }
+        }
+        places
     }
 
     pub(crate) fn text(&self, source: usize) -> &str {

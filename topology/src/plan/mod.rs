@@ -8,7 +8,6 @@ use imflow_kind::{Form, RoleName, Shape};
 
 use crate::check::{Checked, input_shapes};
 use crate::resolve::{Listener, Node, NodeId, Service};
-use crate::stages;
 pub use crate::stages::{Edge, EdgeKind, Stage};
 
 /// A graph that can run.
@@ -64,10 +63,8 @@ impl Plan {
 }
 
 pub(crate) fn plan(checked: Checked) -> Plan {
-    let Checked { service, listeners, nodes, shapes, order } = checked;
+    let Checked { service, listeners, nodes, shapes, order, stages, edges } = checked;
     let inputs: Vec<_> = nodes.iter().map(|node| input_shapes(node, &shapes)).collect();
-    let stages = stages::assign(&nodes, &shapes, &order);
-    let edges = stages::edges(&nodes, &shapes, &stages);
     let journal =
         nodes.iter().position(|n| n.kind.description.provides.contains(&RoleName::Journal));
     let order = order

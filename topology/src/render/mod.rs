@@ -18,7 +18,7 @@ use crate::plan::{Edge, EdgeKind, Plan, Stage, is_collection};
 use crate::resolve::NodeId;
 use ingest::Ingest;
 use levels::Levels;
-use routes::Routes;
+use routes::{Placed, Routes};
 use section::{Inlets, SectionState};
 
 /// A running instance's handles into its dataflow; all of them stay on its thread.
@@ -26,12 +26,21 @@ pub(crate) struct Rendered {
     pub ingest: Rc<RefCell<Ingest>>,
     /// The operators that are state machines, with their names, for recovery and snapshots.
     pub operators: Vec<(String, SharedOperator)>,
+    /// The hands of sinks, asked whether they are full.
+    intakes: Vec<SharedIntake>,
     sections: Vec<Rc<SectionState>>,
 }
 
 pub(crate) type SharedOperator = Rc<RefCell<Box<dyn Operator>>>;
 
+pub(crate) type SharedIntake = Rc<RefCell<Box<dyn Intake>>>;
+
 impl Rendered {
+    /// Whether a sink wants nothing new for now.
+    pub fn is_full(&self) -> bool {
+        self.intakes.iter().any(|intake| intake.borrow().is_full())
+    }
+
     /// Whether every node has processed everything before `time`.
     pub fn is_done_before(&self, time: u64) -> bool {
         self.sections.iter().all(|section| section.frontier.get() >= time)
@@ -62,11 +71,11 @@ pub(crate) fn render<'s>(
 ) -> Result<Rendered, StartError> {
     let levels = Levels::new(plan, stage);
     let mut routes = Routes::new(plan, stage, &levels);
-    let operators = routes.place(parts)?;
+    let Placed { operators, intakes } = routes.place(parts)?;
     let doors = routes.doors();
     let fed = doors.fed.clone();
     let (ingest, entered) = ingest::build(scope, doors);
-    let mut rendered = Rendered { ingest, operators, sections: Vec::new() };
+    let mut rendered = Rendered { ingest, operators, intakes, sections: Vec::new() };
     let mut collected = Collected { plan, stage, streams: HashMap::new() };
     collected.streams.extend(
         (plan.entries(stage).into_iter().zip(entered.collections))

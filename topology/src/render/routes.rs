@@ -37,6 +37,15 @@ pub(super) struct Routes<'a> {
     places: HashMap<NodeId, (usize, usize)>,
 }
 
+/// What the instance keeps a hand on.
+#[derive(Default)]
+pub(super) struct Placed {
+    /// The state machines, with their names.
+    pub operators: Vec<(String, SharedOperator)>,
+    /// The hands of sinks.
+    pub intakes: Vec<SharedIntake>,
+}
+
 /// What leaves a section, in the order of its streams.
 #[derive(Clone, Default)]
 pub(super) struct Leaving {
@@ -64,18 +73,15 @@ impl<'a> Routes<'a> {
         }
     }
 
-    /// Makes all members and wires; gives the state machines with their names.
-    pub(super) fn place(
-        &mut self,
-        parts: &dyn Parts,
-    ) -> Result<Vec<(String, SharedOperator)>, StartError> {
+    /// Makes all members and wires; gives what the instance keeps a hand on.
+    pub(super) fn place(&mut self, parts: &dyn Parts) -> Result<Placed, StartError> {
         let (plan, stage, levels) = (self.plan, self.stage, self.levels);
-        let mut operators = Vec::new();
+        let mut placed = Placed::default();
         for &id in plan.order.iter().filter(|id| plan.stages[**id] == stage) {
             let node = &plan.nodes[id];
             if let Form::Operator(build) = &node.kind.form {
                 let operator: SharedOperator = Rc::new(RefCell::new(build(&parts.context(id))?));
-                operators.push((node.name.clone(), Rc::clone(&operator)));
+                placed.operators.push((node.name.clone(), Rc::clone(&operator)));
                 let member = Member::operator(operator, node.inputs.len(), node.outputs.len());
                 let place = self.add(levels.of(id), member);
                 self.places.insert(id, place);
@@ -87,7 +93,9 @@ impl<'a> Routes<'a> {
         for (id, node) in plan.nodes.iter().enumerate() {
             if matches!(node.kind.form, Form::Sink(_)) && plan.inputs_of(id, stage).next().is_some()
             {
-                let member = Member::intake(parts.intake(id), node.inputs.len());
+                let intake: SharedIntake = Rc::new(RefCell::new(parts.intake(id)));
+                placed.intakes.push(Rc::clone(&intake));
+                let member = Member::intake(intake, node.inputs.len());
                 let place = self.add(levels.last, member);
                 self.take_inputs(id, place);
             }
@@ -96,10 +104,11 @@ impl<'a> Routes<'a> {
             matches!(e.kind, EdgeKind::Feedback | EdgeKind::Stage) && plan.stages[e.from.0] == stage
         };
         for edge in plan.exits().iter().filter(leaves) {
-            let place = self.add(levels.last, Member::intake(parts.exit(edge), 1));
+            let exit = Rc::new(RefCell::new(parts.exit(edge)));
+            let place = self.add(levels.last, Member::intake(exit, 1));
             self.connect(edge.from, place, 0);
         }
-        Ok(operators)
+        Ok(placed)
     }
 
     /// What the ingest has to send to whom.

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use imflow_kind::{Batches, Intake, Out, Stream, Time};
+use imflow_kind::{Batches, Out, Stream, Time};
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::channels::pushers::Output;
@@ -18,8 +18,8 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::frontier::MutableAntichain;
 
-use super::SharedOperator;
 use super::ingest::Fed;
+use super::{SharedIntake, SharedOperator};
 
 /// Batches for a section, each with the wire that it comes on.
 pub(crate) type Bundle = Vec<(usize, Batches)>;
@@ -58,7 +58,7 @@ pub(crate) struct Member {
 
 enum Body {
     Operator(SharedOperator),
-    Intake(Box<dyn Intake>),
+    Intake(SharedIntake),
 }
 
 /// Where the records of an output port go.
@@ -102,7 +102,7 @@ impl Member {
     }
 
     /// A sink's hand.
-    pub(crate) fn intake(intake: Box<dyn Intake>, inputs: usize) -> Self {
+    pub(crate) fn intake(intake: SharedIntake, inputs: usize) -> Self {
         Self::new(Body::Intake(intake), inputs, 0)
     }
 
@@ -125,7 +125,7 @@ impl Member {
                 Body::Operator(operator) => {
                     operator.borrow_mut().on_batch(now, port, waiting, &mut self.out);
                 }
-                Body::Intake(intake) => intake.on_batch(now, port, waiting),
+                Body::Intake(intake) => intake.borrow_mut().on_batch(now, port, waiting),
             }
             waiting.clear();
         }

@@ -1,9 +1,11 @@
 //! The inputs of a node: `"NAME"` or `"NAME.PORT"` to the producer's output port.
 
+use imflow_kind::{Port, nearest};
+
 use super::{Declared, Names, Wire};
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
-use crate::document::{Item, Tree};
+use crate::document::{Item, Key, Tree};
 
 pub(super) fn wire(
     declared: &Declared,
@@ -16,24 +18,18 @@ pub(super) fn wire(
     let Some(item) = &declared.inputs else { return (wires, given) };
     match &item.value {
         Tree::Table(entries) => {
+            let mut unknown = Vec::new();
             for (key, item) in entries {
                 match ports.iter().position(|port| port.name == key.name) {
                     Some(port) => {
                         wires[port] = wire_list(item, all, names, diagnostics);
                         given[port] = !matches!(&item.value, Tree::List(items) if items.is_empty());
                     }
-                    None => {
-                        let help = did_you_mean(&key.name, ports.iter().map(|p| p.name));
-                        let help = help.unwrap_or_else(|| {
-                            format!("its input ports are {}", quoted(ports.iter().map(|p| p.name)))
-                        });
-                        let message =
-                            format!("`{}` has no input port `{}`", declared.node.name, key.name);
-                        diagnostics
-                            .error(Code::UnknownPort, &key.span, message, "no such port")
-                            .help(help);
-                    }
+                    None => unknown.push(key),
                 }
+            }
+            for key in unknown {
+                unknown_port(&declared.node.name, key, ports, &mut given, diagnostics);
             }
         }
         value => {
@@ -42,6 +38,28 @@ pub(super) fn wire(
         }
     }
     (wires, given)
+}
+
+/// Tells of a name that is no input port. The port that it was most likely meant for counts as given: it
+/// is one mistake, not two.
+fn unknown_port(
+    node: &str,
+    key: &Key,
+    ports: &[Port],
+    given: &mut [bool],
+    diagnostics: &mut Diagnostics,
+) {
+    let names = || ports.iter().map(|port| port.name);
+    let help = did_you_mean(&key.name, names())
+        .unwrap_or_else(|| format!("its input ports are {}", quoted(names())));
+    let message = format!("`{node}` has no input port `{}`", key.name);
+    diagnostics.error(Code::UnknownPort, &key.span, message, "no such port").help(help);
+    let open: Vec<_> = (0..ports.len()).filter(|at| ports[*at].required && !given[*at]).collect();
+    let near = nearest(&key.name, open.iter().map(|at| ports[*at].name));
+    let meant = open.iter().find(|at| near.first() == Some(&ports[**at].name)).or(open.first());
+    if let Some(at) = meant {
+        given[*at] = true;
+    }
 }
 
 fn wire_list(

@@ -74,7 +74,7 @@ pub(super) enum Turn {
     Worked,
     /// There was nothing to do.
     Idle,
-    /// There was nothing to do here, and another stage does not yet take what goes there.
+    /// There was nothing to do here, and another stage or a sink does not yet take what goes there.
     Held,
 }
 
@@ -192,12 +192,15 @@ impl Instance {
         let waiting = self.exits.stages.borrow().len();
         let flushed = self.flush_stages();
         let sent = self.exits.stages.borrow().len() < waiting;
-        if self.drain(flushed) > 0 || self.deadline_is_due() {
+        // A service that stops lets everything out; its sinks bound what they still try.
+        let stopping = self.shared.stopping.load(Ordering::Acquire);
+        let open = flushed && (stopping || !self.rendered.is_full());
+        if self.drain(open) > 0 || self.deadline_is_due() {
             self.run_epoch(worker);
             self.snapshot_when_due();
             return Turn::Worked;
         }
-        match (sent, flushed) {
+        match (sent, open) {
             (true, _) => Turn::Worked,
             (false, true) => Turn::Idle,
             (false, false) => Turn::Held,
@@ -229,7 +232,7 @@ impl Instance {
     }
 
     /// Moves what waits in the lanes into the ingest buffers; says how many batches that were.
-    fn drain(&mut self, flushed: bool) -> usize {
+    fn drain(&mut self, open: bool) -> usize {
         let lanes = Arc::clone(&self.shared.lanes[self.index]);
         let feedback: Vec<_> = self.exits.feedback.borrow_mut().drain(..).collect();
         let mut drained = feedback.len();
@@ -239,8 +242,8 @@ impl Instance {
             self.buffer(batch);
             drained += 1;
         }
-        // While another stage is behind, only completions are taken: they free what is under way.
-        for lane in [Lane::Facts, Lane::Messages].into_iter().filter(|_| flushed) {
+        // While another stage or a sink is behind, only completions are taken: they free what is under way.
+        for lane in [Lane::Facts, Lane::Messages].into_iter().filter(|_| open) {
             let mut records = 0;
             while records < EPOCH_RECORDS
                 && let Some(batch) = lanes.receive(lane)

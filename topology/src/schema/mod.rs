@@ -4,6 +4,7 @@
 //! Editors do not look there for help on a key: `properties` holds the keys of all kinds for them.
 
 mod option;
+mod scenario;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::Registry;
 
 pub use option::option_schema;
+pub use scenario::scenario_schema;
 
 /// The schema of files that use the kinds of a registry.
 pub fn schema(registry: &Registry) -> Value {
@@ -180,7 +182,7 @@ fn include() -> Value {
 }
 
 fn unsafe_path() -> Value {
-    let description = "Whether messages from here may pass no permission check and go unanswered.";
+    let description = "Whether messages from here may go around the permission check.";
     json!({ "type": "boolean", "description": description, "default": false })
 }
 

@@ -55,7 +55,7 @@ fn or_variable(value: &Value) -> Value {
 }
 
 /// A number and one of these units, or a variable.
-fn with_unit(units: &[(&str, u64)]) -> String {
+pub(super) fn with_unit(units: &[(&str, u64)]) -> String {
     let units: Vec<_> = units.iter().map(|(unit, _)| *unit).collect();
     format!("^[0-9]+ *({})$|{VARIABLE}", units.join("|"))
 }

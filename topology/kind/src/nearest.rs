@@ -3,9 +3,15 @@
 /// Suggestions at most: more would be a list, which the help gives where it is short.
 const SUGGESTIONS: usize = 3;
 
-/// "did you mean": the nearest known words, if any is near enough. A word twice as far as the nearest is
-/// not named.
+/// "did you mean": the nearest known words, if any is near enough. Case does not count; a word twice as
+/// far as the nearest is not named.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let words: Vec<_> = nearest(word, known).iter().map(|word| format!("`{word}`")).collect();
+    (!words.is_empty()).then(|| format!("did you mean {}?", words.join(" or ")))
+}
+
+/// The words that may have been meant, the likeliest first.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let length = word.chars().count();
     let near = |candidate: &'a str| {
         // Words of other lengths are farther than the limit; this spares most of the work on big files.
@@ -14,35 +20,18 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         if length.abs_diff(other) > limit {
             return None;
         }
-        let distance = strsim::damerau_levenshtein(word, candidate);
+        let distance = match word.eq_ignore_ascii_case(candidate) {
+            true => 0,
+            false => strsim::damerau_levenshtein(word, candidate),
+        };
         (distance <= limit).then_some((distance, candidate))
     };
     let mut found: Vec<_> = known.into_iter().filter_map(near).collect();
     found.sort_unstable();
     found.dedup();
-    let nearest = found.first()?.0;
-    let words: Vec<_> = found
-        .iter()
-        .take_while(|(distance, _)| *distance <= nearest * 2)
-        .take(SUGGESTIONS)
-        .map(|(_, word)| format!("`{word}`"))
-        .collect();
-    Some(format!("did you mean {}?", words.join(" or ")))
-}
-
-/// Words in a list at most.
-const LISTED: usize = 20;
-
-/// `a`, `b`, `c`, in back quotes.
-pub(crate) fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<_> = words.into_iter().collect();
-    if words.is_empty() {
-        return "nothing".to_owned();
-    }
-    let listed: Vec<_> = words.iter().take(LISTED).map(|w| format!("`{w}`")).collect();
-    let more = words.len() - listed.len();
-    let tail = if more == 0 { String::new() } else { format!(" and {more} more") };
-    listed.join(", ") + &tail
+    let limit = found.first().map_or(0, |(distance, _)| distance * 2);
+    let found = found.into_iter().take_while(|(distance, _)| *distance <= limit);
+    found.take(SUGGESTIONS).map(|(_, word)| word).collect()
 }
 
 #[cfg(test)]
@@ -61,8 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_cut() {
-        let words: Vec<_> = (0..25).map(|n| n.to_string()).collect();
-        assert!(quoted(words.iter().map(String::as_str)).ends_with("`19` and 5 more"));
+    fn case_does_not_count() {
+        assert_eq!(nearest("SENDERID", ["senderId", "text"]), ["senderId"]);
     }
 }

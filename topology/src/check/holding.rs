@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use imflow_kind::Shape;
-
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span};
 use crate::resolve::{Node, NodeId};
-use crate::stages::{self, EdgeKind, Stage};
+use crate::stages::{Edge, EdgeKind, Stage};
 
 /// A wire from one stage into another that holds its sender when it is full.
 struct Holding<'a> {
@@ -20,14 +18,13 @@ struct Holding<'a> {
 /// so there are no longer cycles.
 pub(super) fn check(
     nodes: &[Node],
-    shapes: &[Vec<Option<Shape>>],
-    order: &[NodeId],
+    stages: &[Stage],
+    edges: &[Edge],
     diagnostics: &mut Diagnostics,
 ) {
-    let stages = stages::assign(nodes, shapes, order);
-    let edges = stages::edges(nodes, shapes, &stages);
     let wires = nodes.iter().flat_map(|node| node.inputs.iter().flatten());
     let mut holding: HashMap<(Stage, Stage), Holding<'_>> = HashMap::new();
+    // The edges are in the order of the wires.
     for (edge, wire) in edges.iter().zip(wires) {
         if edge.kind != EdgeKind::Stage || edge.stage.is_lossy() {
             continue;
