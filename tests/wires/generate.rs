@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use imflow_kind::construct::{Making, construct};
-use imflow_kind::{Family, Shape};
+use imflow_kind::{Family, Form, Shape};
 use imflow_proto::record::{FieldType, Scalar};
 use imflow_topology::{Plan, Registry, compile};
 
@@ -24,35 +24,33 @@ pub(super) fn path() -> String {
 pub(super) fn topology(dice: &mut Dice, registry: &Registry) -> String {
     let base = *dice.pick(&BASES);
     let mut text = format!("include = [{base:?}]\n");
-    if base.contains("moderation") {
-        // A profile is chosen by the first file.
-        text = format!("profile = \"moderated\"\n{text}");
-    }
     for number in 0..3 + dice.roll(8) {
         let plan = compiled(&text, registry);
         let ports = open_ports(&plan, |_| true);
         let (input, shape) = dice.pick(&ports).clone();
         let kinds: Vec<_> = KINDS.iter().filter(|kind| kind.1(&shape).is_some()).collect();
         let (kind, options) = dice.pick(&kinds);
-        let options = options(&shape).expect("just seen");
+        let options = options(&shape).expect("just seen").replace("NEW", &format!("new{number}"));
         let _ = match *kind {
             "join" => writeln!(
                 text,
-                "[operators.n{number}]\nkind = \"join\"\ninputs = {{ stream = [{input:?}], table = [{input:?}] }}\n{options}\n"
+                "[operators.extra{number}]\nkind = \"join\"\ninputs = {{ stream = [{input:?}], table = [{input:?}] }}\n{options}\n"
             ),
             kind => writeln!(
                 text,
-                "[operators.n{number}]\nkind = {kind:?}\ninputs = [{input:?}]\n{options}\n"
+                "[operators.extra{number}]\nkind = {kind:?}\ninputs = [{input:?}]\n{options}\n"
             ),
         };
     }
     // Whatever nobody takes yet goes to a sink.
+    let kafka = registry.find(Family::Sink, "kafka");
+    let has_kafka = kafka.is_some_and(|kind| !matches!(kind.form, Form::Missing { .. }));
     let plan = compiled(&text, registry);
     let is_taken = |at: (usize, usize)| plan.edges.iter().any(|edge| edge.from == at);
     let open = open_ports(&plan, |at| !is_taken(at));
     for (number, (output, _)) in open.iter().enumerate() {
         let _ = match dice.roll(4) {
-            0 => writeln!(
+            0 if has_kafka => writeln!(
                 text,
                 "[sinks.s{number}]\nkind = \"kafka\"\ninputs = [{output:?}]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"t{number}\"\n"
             ),
@@ -82,16 +80,16 @@ fn open_ports(plan: &Plan, wanted: impl Fn((usize, usize)) -> bool) -> Vec<(Stri
     ports
 }
 
-/// Kinds, and options for them on a shape; `None`: the shape has no field for it.
+/// Kinds, and options for them on a shape; `None`: the shape has no field for it. `NEW` is a name that no
+/// field has.
 type Options = fn(&Shape) -> Option<String>;
 
-const KINDS: [(&str, Options); 11] = [
+const KINDS: [(&str, Options); 10] = [
     ("filter", |shape| Some(format!("where = \"1 / {} == 1\"", number(shape)?))),
-    ("map", |shape| Some(format!("set = {{ n = \"1 / {}\" }}\nkeep = [\"*\"]", number(shape)?))),
+    ("map", |shape| Some(format!("keep = [\"*\"]\nset = {{ NEW = \"1 / {}\" }}", number(shape)?))),
     ("branch", |shape| Some(format!("routes = {{ one = \"1 / {} == 1\" }}", number(shape)?))),
     ("merge", |_| Some(String::new())),
-    ("sample", |_| Some("every = 2".to_owned())),
-    ("sample", |shape| Some(format!("rate = 0.5\nby = \"1 / {}\"", number(shape)?))),
+    ("sample", |shape| Some(format!("rate = 0.999\nby = \"1 / {}\"\nevery = 2", number(shape)?))),
     ("window", |shape| {
         Some(format!("every = \"1s\"\nselect = {{ total = \"sum(1 / {})\" }}", number(shape)?))
     }),
@@ -99,7 +97,7 @@ const KINDS: [(&str, Options); 11] = [
     ("rate", |shape| Some(format!("by = [{:?}]\nabove = 0.05\ngroups = 1", field(shape)?.0))),
     ("join", |shape| {
         let name = field(shape)?.0;
-        Some(format!("on = [{name:?}]\nadd = {{ n = \"1 / {}\" }}\nrows = 2", number(shape)?))
+        Some(format!("on = [{name:?}]\nadd = {{ NEW = \"1 / {}\" }}\nrows = 2", number(shape)?))
     }),
     ("deadletter", |_| Some(String::new())),
 ];
@@ -141,7 +139,12 @@ pub(super) fn turned(shape: &Shape, turn: usize, making: Making) -> imflow_proto
     construct(shape, &given, making).unwrap_or_else(|unfit| panic!("{shape}: {unfit:?}"))
 }
 
-/// Whether a node is one of those that [`topology`] adds.
-pub(super) fn is_general(family: Family, kind: &str) -> bool {
-    family == Family::Operator && KINDS.iter().any(|(name, _)| *name == kind)
+/// Whether [`topology`] has added this node. It is beside the path, and takes whatever comes.
+pub(super) fn is_added(node: &str) -> bool {
+    node.starts_with("extra")
+}
+
+/// Every kind that [`topology`] adds.
+pub(super) fn general_kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(name, _)| *name)
 }
