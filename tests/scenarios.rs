@@ -4,9 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure is a verdict here")]
 
+mod kinds;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
+
+use imflow_kind::{Description, Family, Injector, Intake, Kind, Port, Sink, StartError, Time};
+use imflow_proto::{Record, RecordType};
+use imflow_topology::Suite;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
@@ -80,4 +87,58 @@ fn a_filter_chooses_by_name_and_must_find_something() {
     assert!(without_times(&output.stdout).ends_with("1 test passed\n"), "{output:?}");
     let output = imflow_test(&["gateway.toml", "--filter", "no such name"]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Takes commands, promises to answer them, and does not.
+struct Hole;
+
+const HOLE: Description = Description {
+    name: "hole",
+    family: Family::Sink,
+    inputs: &[Port::of("commands", &[RecordType::Command], "").pays()],
+    ..Description::EMPTY
+};
+
+impl Sink for Hole {
+    fn intake(&mut self, _: usize) -> Box<dyn Intake> {
+        Box::new(Self)
+    }
+
+    fn start(&mut self, _: Arc<dyn Injector>) -> Result<(), StartError> {
+        Ok(())
+    }
+}
+
+impl Intake for Hole {
+    fn on_batch(&mut self, _: Time, _: usize, records: &mut Vec<Record>) {
+        // Kept for ever: a ticket that is dropped might answer.
+        std::mem::forget(std::mem::take(records));
+    }
+}
+
+#[test]
+fn a_call_that_nobody_answers_meets_timeout() {
+    let mut registry = kinds::registry();
+    registry.replace(Kind::sink(&HOLE, |_| Ok(Box::new(Hole))).simulated_as_it_is());
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = include_str!("../dataflow.toml").replace(", \"facts.commands\"]", "]");
+    let hole = "[sinks.hole]\nkind = \"hole\"\ninputs = [\"facts.commands\"]\n";
+    fs::write(folder.path().join("dataflow.toml"), shipped + hole).unwrap();
+    let test = r#"
+        topology = "dataflow.toml"
+        [[test]]
+        name = "a call meets TIMEOUT"
+        set = ["sources.facts.timeout=2s"]
+        steps = [{ at = "5s", into = "facts", put = "/v1/conversations/lobby/bans/bob" }]
+        expect = [
+            { on = "facts", at = "7s", responses = [{ status = 504, body = { error = { code = "TIMEOUT" } } }], count = 1 },
+        ]
+    "#;
+    let path = folder.path().join("dataflow.test.toml").display().to_string();
+    let suite = Suite::load(&path, test, &[], &registry).unwrap_or_else(|e| panic!("{e}"));
+    let verdicts: Vec<_> = suite.run("").collect();
+    let failures =
+        verdicts.iter().flat_map(|verdict| &verdict.failures).map(|failure| &failure.what);
+    let failures: Vec<_> = failures.collect();
+    assert!(failures.is_empty() && verdicts.len() == 1, "{failures:?}");
 }

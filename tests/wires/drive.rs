@@ -19,7 +19,7 @@ const PLAY: &[(&str, &str)] = &[
         "alice/phone",
         r#"{"id":1,"send":{"conversationId":"lobby","clientMsgId":"alice-phone-5-1767225600000","type":"TEXT","text":"hi"}}"#,
     ),
-    // Again, and below the mark of the device: only the index knows.
+    // Again, and below the mark of the device. With a small window only the index knows the latter.
     (
         "alice/phone",
         r#"{"id":2,"send":{"conversationId":"lobby","clientMsgId":"alice-phone-5-1767225600000","type":"TEXT","text":"hi"}}"#,
@@ -27,6 +27,14 @@ const PLAY: &[(&str, &str)] = &[
     (
         "alice/phone",
         r#"{"id":3,"send":{"conversationId":"lobby","clientMsgId":"alice-phone-3-1767225600000","type":"TEXT","text":"ho"}}"#,
+    ),
+    (
+        "alice/phone",
+        r#"{"id":31,"send":{"conversationId":"lobby","clientMsgId":"alice-phone-8-1767225600000","type":"TEXT","text":"one"}}"#,
+    ),
+    (
+        "alice/phone",
+        r#"{"id":32,"send":{"conversationId":"lobby","clientMsgId":"alice-phone-4-1767225600000","type":"TEXT","text":"two"}}"#,
     ),
     (
         "alice/phone",
@@ -55,7 +63,10 @@ const PLAY: &[(&str, &str)] = &[
 
 const BODIES: &[(&str, &str)] = &[
     ("/v1/conversations/lobby/mutes/bob", r#"{"until":1767225660000}"#),
-    ("/v1/conversations/lobby/messages", r#"{"senderId":"robot","clientMsgId":"one","text":"beep"}"#),
+    (
+        "/v1/conversations/lobby/messages",
+        r#"{"senderId":"robot","clientMsgId":"one","text":"beep"}"#,
+    ),
 ];
 
 /// Runs a plan through all of it and some minutes more.

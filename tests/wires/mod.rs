@@ -51,15 +51,21 @@ fn every_wire_of_an_accepted_file_carries_records() {
     let mut silent = BTreeMap::new();
     for seed in first_seed()..first_seed() + 24 {
         let text = generate::topology(&mut Dice(seed), &registry);
-        let plan = compile(&generate::path(), &text, &data(folder.path()), &registry);
+        let mut overrides = data(folder.path()).to_vec();
+        if !text.contains("presence-only") {
+            // With so small a memory `dedup` asks the index.
+            overrides.push("operators.fresh.window=2".to_owned());
+        }
+        let plan = compile(&generate::path(), &text, &overrides, &registry);
         let plan = plan.unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
         shown.extend(plan.nodes.iter().map(|node| node.kind.description.name));
         let (plan, wires) = probed(plan);
         let simulation = drive(plan).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
         for wire in wires.iter().filter(|wire| wire.probe.take().is_empty()) {
-            match LAWFUL.iter().find(|(output, _)| *output == wire.output) {
-                Some((output, _)) => drop(excused.insert(*output)),
-                None => drop(silent.insert(wire.name.clone(), seed)),
+            if let Some((output, _)) = LAWFUL.iter().find(|(output, _)| *output == wire.output) {
+                excused.insert(*output);
+            } else {
+                silent.insert(wire.name.clone(), seed);
             }
         }
         drop(simulation);

@@ -133,9 +133,11 @@ impl Publisher {
     fn publish(&mut self, record: &Record) {
         let value = fields::to_json(record);
         let key = value.get("conversationId").and_then(|id| id.as_str());
-        let text = value.to_string();
+        let mut json = Vec::new();
+        // Writing to memory cannot fail, and every field has a form in JSON.
+        let _ = serde_json::to_writer(&mut json, &value);
         loop {
-            match self.producer.send(key, text.as_bytes()) {
+            match self.producer.send(key, &json) {
                 Ok(()) => return,
                 Err(Refusal::Full) if !self.stopping.load(Ordering::Acquire) => {
                     std::thread::sleep(FULL_PAUSE);
