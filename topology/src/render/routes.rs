@@ -9,7 +9,7 @@ use imflow_kind::{Form, StartError};
 use super::ingest::{Door, Doors, Fed};
 use super::levels::Levels;
 use super::section::{Member, Outlets, Section, Target};
-use super::{Parts, SharedOperator, is_direct};
+use super::{Parts, SharedIntake, SharedOperator, is_direct};
 use crate::plan::{Edge, EdgeKind, Plan, Stage, is_collection};
 use crate::resolve::NodeId;
 
