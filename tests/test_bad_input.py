@@ -413,6 +413,51 @@ def test_a_full_disk_refuses_messages_and_recovers(make_server, small_disk):
     server.stop()
 
 
+def test_an_index_that_met_a_full_disk_works_again_without_a_restart(make_server, small_disk):
+    """The log has its room ahead; the index has not. Its store refuses every write after one that failed,
+    so it must be opened anew, and what it forgot read from the log again."""
+    server = make_server("sinks.store.segment=1MiB", home=small_disk)
+    for n in range(20):
+        server.group(f"before-{n}", "alice", "bob")
+    ballast = small_disk / "ballast"
+    with open(ballast, "wb") as file, pytest.raises(OSError):
+        while file.write(b"x" * 65_536):
+            file.flush()
+
+    # Facts are durable in the log; sooner or later the index cannot take one.
+    refused, created = None, []
+    for n in range(2_000):
+        members = [{"userId": f"member-{n}-{m}", "role": "OWNER" if m == 0 else "MEMBER"} for m in range(200)]
+        body = {"id": f"full-{n}", "type": "GROUP", "members": members}
+        status, answer = server.http("POST", "/v1/conversations", body)
+        if status >= 400:
+            refused = answer
+            break
+        created.append(f"full-{n}")
+    assert refused and "STORAGE_FULL" in json.dumps(refused), refused
+    with server.client("bob") as bob:
+        assert bob.history("before-0") == [], "reads go on"
+
+    ballast.unlink()
+    with server.client("alice") as alice:
+        deadline = time.monotonic() + 30
+        while "ack" not in (answer := alice.send("before-0", "after")):
+            assert time.monotonic() < deadline, f"no recovery within 30 s of free space: {answer}"
+            time.sleep(0.1)
+
+        # Nothing that was confirmed is missing, now and after a restart.
+        for _ in range(2):
+            for name in [f"before-{n}" for n in range(20)]:
+                assert alice.ask(conversations={})["conversations"]["items"], "alice's conversations are known"
+            for name in created:
+                status, answer = server.http("GET", f"/v1/conversations/{name}")
+                assert status == 200 and answer["memberCount"] == 200, (name, status, answer)
+            server.kill()
+            server.start()
+            alice = server.client("alice")
+        alice.close()
+
+
 def fill(client):
     """Sends until refused; the refusal."""
     for _ in range(200):

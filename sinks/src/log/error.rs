@@ -30,6 +30,9 @@ pub enum LogError {
         "the index failed: {0}; it can be rebuilt from the log: stop the service, delete the folder `index` of the data directory, start again"
     )]
     Index(#[from] fjall::Error),
+    /// The index is being opened anew.
+    #[error("the index is opened again after a write that failed; try again in a moment")]
+    Reopening,
     /// The index has not caught up in time.
     #[error(
         "the index is at record {indexed} of {durable} and did not catch up within {waited_ms} ms"
@@ -49,12 +52,28 @@ impl LogError {
 
     /// Whether the cause is that the disk is full.
     pub(crate) fn is_disk_full(&self) -> bool {
-        let io = match self {
-            Self::Io { source, .. } => source,
-            Self::Index(fjall::Error::Io(source)) => source,
-            _ => return false,
-        };
-        matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        self.disk_error().is_some_and(|error| full.contains(&error.kind()))
+    }
+
+    /// Whether the operating system refused, rather than what the files hold.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        self.disk_error().is_some()
+    }
+
+    /// Whether the index takes no writes until it is opened anew.
+    pub(crate) fn refuses_writes(&self) -> bool {
+        matches!(self, Self::Index(fjall::Error::Poisoned) | Self::Reopening)
+    }
+
+    fn disk_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Index(
+                fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)),
+            ) => Some(source),
+            _ => None,
+        }
     }
 }
 

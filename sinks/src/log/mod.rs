@@ -44,7 +44,7 @@ pub use error::LogError;
 pub use index::{Index, Lag};
 
 use files::{Disk, Lock, Memory};
-use index::{FjallTables, MemoryTables, Policy};
+use index::{FjallFolder, MemoryTables, Policy, Reopening};
 use parts::Storage;
 use stepped::SteppedLog;
 use threaded::ThreadedLog;
@@ -163,7 +163,7 @@ fn on_disk(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
     let lock = Lock::take(&log)?;
     meta::check(&*files, context.partitions)?;
     let snapshots = Arc::new(Disk::open(context.data.join("snapshots"))?);
-    let tables = Arc::new(FjallTables::open(&context.data.join("index"))?);
+    let tables = Arc::new(Reopening::open(Box::new(FjallFolder(context.data.join("index"))))?);
     let storage = Storage { files, tables, policy: Policy::Ingest, lock: Some(lock) };
     Ok(Box::new(ThreadedLog::build(context, storage, snapshots)?))
 }

@@ -1,6 +1,6 @@
 //! How far the log is durable, and how far the index has followed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use imflow_proto::record::Lsn;
@@ -12,6 +12,8 @@ use super::LogError;
 pub(crate) struct Progress {
     durable: AtomicU64,
     indexed: AtomicU64,
+    /// Writers of the index that wait for the disk.
+    stuck: AtomicUsize,
     waiting: Mutex<()>,
     moved: Condvar,
 }
@@ -22,6 +24,7 @@ impl Progress {
         Self {
             durable: lsn.into(),
             indexed: lsn.into(),
+            stuck: AtomicUsize::new(0),
             waiting: Mutex::new(()),
             moved: Condvar::new(),
         }
@@ -44,6 +47,20 @@ impl Progress {
         // Taking the lock orders this store before the check of whoever is about to wait.
         drop(self.waiting.lock());
         self.moved.notify_all();
+    }
+
+    /// A writer of the index waits for the disk.
+    pub(crate) fn note_stuck(&self) {
+        self.stuck.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What [`Progress::note_stuck`] noted is over.
+    pub(crate) fn note_works(&self) {
+        self.stuck.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Acquire) > 0
     }
 
     /// Waits until what is durable now can be found.

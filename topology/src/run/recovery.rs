@@ -68,7 +68,10 @@ fn import(
 ) -> Result<(), String> {
     let version = take_u16(&mut bytes)?;
     if version != VERSION {
-        return Err(format!("its format is version {version}, this build reads version {VERSION}"));
+        return Err(format!(
+            "its format is version {version}, this build reads version {VERSION}; start the build that wrote it, or delete \
+             the folder `snapshots` of the data directory, whose state is then read from the log"
+        ));
     }
     while !bytes.is_empty() {
         let name = String::from_utf8(take(&mut bytes)?.to_vec()).map_err(|e| e.to_string())?;

@@ -3,18 +3,51 @@
 //! Messages and ids are only ever ingested, sorted and a segment at a time, past fjall's journal; the
 //! directory goes through the journal. Nothing here is the only copy of anything.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use rustix::fs::FallocateFlags;
 
 use super::ram::Row;
+use super::reopen::Opener;
 use super::tables::{EachRow, Put, Table, Tables};
 use crate::log::LogError;
 
 /// Blocks that fjall keeps in memory.
 const CACHE_BYTES: u64 = 64 << 20;
+/// Room on the disk below which the tables are not opened anew: they write while they open.
+const ROOM: u64 = 16 << 20;
 
-pub(crate) struct FjallTables {
+/// The folder of the tables.
+pub(crate) struct FjallFolder(pub PathBuf);
+
+impl Opener for FjallFolder {
+    fn check_room(&self) -> Result<(), LogError> {
+        let path = self.0.join("room.tmp");
+        let probe = || {
+            let file = File::create(&path)?;
+            match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, ROOM) {
+                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        let room = probe();
+        let _ = fs::remove_file(&path);
+        room.map_err(LogError::io("find room for the index in", path.display().to_string()))
+    }
+
+    fn open(&self) -> Result<Arc<dyn Tables>, LogError> {
+        Ok(Arc::new(FjallTables::open(&self.0)?))
+    }
+
+    fn remove(&self) -> Result<(), LogError> {
+        fs::remove_dir_all(&self.0).map_err(LogError::io("remove", self.0.display().to_string()))
+    }
+}
+
+struct FjallTables {
     database: Database,
     messages: Keyspace,
     ids: Keyspace,
@@ -23,7 +56,7 @@ pub(crate) struct FjallTables {
 
 impl FjallTables {
     /// Opens the tables, or makes them.
-    pub(crate) fn open(folder: &Path) -> Result<Self, LogError> {
+    fn open(folder: &Path) -> Result<Self, LogError> {
         let database =
             Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(1).open()?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);

@@ -53,7 +53,8 @@ impl Indexer {
         };
         for record in &group.records {
             if let Indexed::Fact(fact) = record
-                && !self.space.insist("apply a fact to the index", || {
+                && !self.index.insist(&self.space, "apply a fact to the index", || {
+                    let _writing = self.index.writing.lock();
                     self.index.directory.apply(fact.lsn, &fact.fact)
                 })
             {

@@ -54,8 +54,9 @@ impl Ingester {
     pub(crate) fn take(&mut self, segment: &RamSegment) -> bool {
         match self.policy {
             Policy::Ingest => {
-                let moved =
-                    self.space.insist("move a segment into the index", || self.move_in(segment));
+                let moved = self
+                    .index
+                    .insist(&self.space, "move a segment into the index", || self.move_in(segment));
                 if moved {
                     self.purge();
                 }
@@ -84,7 +85,16 @@ impl Ingester {
 
     /// Moves one segment.
     pub(crate) fn move_in(&self, segment: &RamSegment) -> Result<(), LogError> {
-        store(segment, &*self.index.tables, &self.index.directory, Policy::Ingest)?;
+        let generation = self.index.tables.generation();
+        store_rows(segment, &*self.index.tables)?;
+        {
+            let _writing = self.index.writing.lock();
+            if self.index.tables.generation() != generation {
+                // The rows may have been forgotten; they are written again.
+                return Err(LogError::Reopening);
+            }
+            self.index.directory.set_applied(segment.number, segment.last_lsn)?;
+        }
         self.index.ram.write().drop_segment(segment.number);
         Ok(())
     }
@@ -107,7 +117,11 @@ pub(crate) fn store(
     if policy != Policy::Ingest {
         return Ok(());
     }
-    tables.ingest(Table::Messages, &mut segment.message_rows())?;
-    tables.ingest(Table::Ids, &mut segment.id_rows())?;
+    store_rows(segment, tables)?;
     directory.set_applied(segment.number, segment.last_lsn)
+}
+
+fn store_rows(segment: &RamSegment, tables: &dyn Tables) -> Result<(), LogError> {
+    tables.ingest(Table::Messages, &mut segment.message_rows())?;
+    tables.ingest(Table::Ids, &mut segment.id_rows())
 }

@@ -12,8 +12,10 @@ mod directory;
 mod fjall;
 mod indexer;
 mod ingester;
+mod insist;
 mod ram;
 mod rebuild;
+mod reopen;
 mod retention;
 mod tables;
 
@@ -25,18 +27,24 @@ use imflow_kind::{Store, StoreError, View};
 use imflow_proto::id::index_key;
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
 use imflow_proto::wire;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-pub(crate) use self::fjall::FjallTables;
+pub(crate) use self::fjall::FjallFolder;
 pub(crate) use directory::Directory;
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
 pub(crate) use ram::RamSegment;
 #[cfg(test)]
-pub(crate) use ram::read_place;
+pub(crate) use ram::{Row, read_place};
 pub(crate) use rebuild::rebuild;
+pub(crate) use reopen::Reopening;
 pub(crate) use retention::Retention;
 pub(crate) use tables::{MemoryTables, Table, Tables};
+#[cfg(test)]
+pub(crate) use {
+    reopen::Opener,
+    tables::{EachRow, Put},
+};
 
 use super::LogError;
 use super::progress::Progress;
@@ -68,6 +76,8 @@ pub struct Index {
     pub(crate) directory: Directory,
     tables: Arc<dyn Tables>,
     ram: RwLock<Ram>,
+    /// Held by whoever writes to the directory; see [`insist`].
+    writing: Mutex<()>,
 }
 
 /// How far the index is behind the log.
@@ -87,7 +97,8 @@ impl Index {
         open: RamSegment,
     ) -> Self {
         let directory = Directory::new(Arc::clone(&tables));
-        Self { segments, progress, directory, tables, ram: RwLock::new(Ram::new(open)) }
+        let (ram, writing) = (RwLock::new(Ram::new(open)), Mutex::new(()));
+        Self { segments, progress, directory, tables, ram, writing }
     }
 
     /// How far the index is behind the log.
@@ -100,6 +111,12 @@ impl Index {
     /// Waits until what is durable now can be found.
     pub(crate) fn caught_up(&self) -> Result<(), LogError> {
         self.progress.caught_up(CATCH_UP)
+    }
+
+    /// As [`Index::caught_up`]; but while the index cannot be written, which a full disk can do, reads go
+    /// on with what it had.
+    fn readable(&self) -> Result<(), LogError> {
+        if self.progress.is_stuck() { Ok(()) } else { self.caught_up() }
     }
 
     /// The message that a sender committed under this id, if any.
@@ -186,7 +203,7 @@ impl Index {
         after_seq: u64,
         limit: usize,
     ) -> Result<wire::Messages, LogError> {
-        self.caught_up()?;
+        self.readable()?;
         let places = self.places(conversation_id, after_seq, limit.saturating_add(1))?;
         let mut items = Vec::with_capacity(places.len().min(limit));
         let mut bytes = 0;
@@ -217,7 +234,7 @@ impl Store for Index {
         conversation_id: &str,
         user_id: &str,
     ) -> Result<Option<View>, StoreError> {
-        self.caught_up()?;
+        self.readable()?;
         let view = self.directory.conversation(conversation_id, user_id)?;
         let Some(mut view) = view else { return Ok(None) };
         view.info.last_seq = self.last_seq(conversation_id)?;
@@ -230,7 +247,7 @@ impl Store for Index {
         after: &str,
         limit: usize,
     ) -> Result<wire::ConversationList, StoreError> {
-        self.caught_up()?;
+        self.readable()?;
         let mut list = self.directory.conversations_of(user_id, after, limit)?;
         for item in &mut list.items {
             item.last_seq = self.last_seq(&item.conversation_id)?;
@@ -239,7 +256,7 @@ impl Store for Index {
     }
 
     fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError> {
-        self.caught_up()?;
+        self.readable()?;
         Ok(self.directory.members(conversation_id)?)
     }
 }

@@ -72,6 +72,11 @@ impl Ram {
         sealed
     }
 
+    /// The oldest segment that is here.
+    pub(crate) fn oldest(&self) -> u32 {
+        self.sealed.front().map_or(self.open.number, |sealed| sealed.number)
+    }
+
     /// Drops a sealed segment.
     pub(crate) fn drop_segment(&mut self, number: u32) {
         self.sealed.retain(|segment| segment.number != number);

@@ -56,6 +56,28 @@ pub(crate) fn rebuild(
     Ok(open)
 }
 
+/// Brings tables that were opened anew up to the log. The segments from `in_ram` on need no rows, since
+/// they are in RAM; what they hold beside messages is applied again.
+pub(crate) fn catch_up(
+    segments: &Segments,
+    tables: &Arc<dyn Tables>,
+    in_ram: u32,
+    durable: Lsn,
+) -> Result<(), LogError> {
+    let directory = Directory::new(Arc::clone(tables));
+    let (applied, _) = directory.applied()?;
+    for number in segments.numbers().into_iter().filter(|number| *number > applied) {
+        let mut segment = RamSegment::new(number);
+        segments.visit_segment(number, durable, &mut |record| {
+            apply(record, segments, &directory, &mut segment)
+        })?;
+        if number < in_ram {
+            ingester::store(&segment, &**tables, &directory, Policy::Ingest)?;
+        }
+    }
+    Ok(())
+}
+
 fn apply(
     record: Visited<'_>,
     segments: &Segments,

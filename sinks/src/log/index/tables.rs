@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 
@@ -39,6 +40,17 @@ pub(crate) trait Tables: Send + Sync {
     -> Result<(), LogError>;
     /// Makes all changes of the directory durable.
     fn persist(&self) -> Result<(), LogError>;
+    /// How often the tables were opened anew. What was read before may be missing after.
+    fn generation(&self) -> u64 {
+        0
+    }
+    /// Opens them anew after [`LogError::refuses_writes`]; `catch_up` writes what they forgot.
+    fn reopen(
+        &self,
+        _catch_up: &dyn Fn(&Arc<dyn Tables>) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        Ok(())
+    }
 }
 
 /// Visits the rows whose keys begin with `prefix`.
@@ -59,6 +71,11 @@ pub(crate) fn each_with_prefix(
 pub(crate) struct MemoryTables([RwLock<BTreeMap<Vec<u8>, Vec<u8>>>; 3]);
 
 impl MemoryTables {
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> Self {
+        Self([0, 1, 2].map(|table: usize| RwLock::new(self.0[table].read().clone())))
+    }
+
     fn table(&self, table: Table) -> &RwLock<BTreeMap<Vec<u8>, Vec<u8>>> {
         &self.0[table as usize]
     }

@@ -3,7 +3,11 @@
 use imflow_kind::Store as _;
 
 use super::*;
-use crate::log::index::{FjallTables, Table};
+use crate::log::index::{FjallFolder, Reopening, Table};
+
+fn fjall(folder: &std::path::Path) -> Reopening {
+    Reopening::open(Box::new(FjallFolder(folder.to_owned()))).expect("opened")
+}
 
 /// All messages of a conversation, read in pages of `limit`.
 fn history(rig: &Rig, conversation: &str, limit: usize) -> Vec<Message> {
@@ -81,7 +85,7 @@ fn a_deleted_index_is_rebuilt_to_the_same_rows() {
     };
     let mut kept = Vec::new();
     for name in ["first", "rebuilt"] {
-        let tables = Arc::new(FjallTables::open(&folder.path().join(name)).expect("opened"));
+        let tables = Arc::new(fjall(&folder.path().join(name)));
         let mut rig = Rig::open(files.clone(), tables).expect("a log");
         if kept.is_empty() {
             rig.commit(vec![rig.created("c"), rig.created("d")]);
@@ -137,7 +141,7 @@ fn ids_in_tables(rig: &Rig) -> Vec<u64> {
 fn ids_older_than_retain_leave_the_tables_a_few_segments_at_a_time_and_messages_stay() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let files = Arc::new(Memory::default());
-    let open = || FjallTables::open(folder.path()).expect("opened");
+    let open = || fjall(folder.path());
     let mut rig = Rig::open(files.clone(), Arc::new(open())).expect("a log");
     // Message n is made at 1,000 + n.
     for seq in 1..=60 {

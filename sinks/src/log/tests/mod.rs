@@ -3,6 +3,7 @@
 mod failing_disk;
 mod index;
 mod recovery;
+mod reopen;
 mod sink;
 
 use std::sync::Arc;
