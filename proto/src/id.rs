@@ -103,6 +103,14 @@ impl ServerMsgIds {
         }
     }
 
+    /// The last id that was given or observed; 0 when there is none.
+    pub fn last(&self) -> i64 {
+        match self.last.load(Ordering::Acquire) {
+            0 => 0,
+            position => self.compose(position),
+        }
+    }
+
     fn compose(&self, position: i64) -> i64 {
         let counter = position & ((1 << COUNTER_BITS) - 1);
         (position >> COUNTER_BITS) << (COUNTER_BITS + NODE_BITS)
