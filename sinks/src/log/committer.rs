@@ -32,6 +32,7 @@ pub(crate) struct Committer {
     /// Room for a header, then the frames of the commit.
     buffer: Vec<u8>,
     group: Vec<Waiting>,
+    failed: bool,
 }
 
 /// A record of the commit and where its frame stands in the buffer.
@@ -57,7 +58,7 @@ impl Committer {
     ) -> Self {
         let group = Vec::with_capacity(COMMIT_RECORDS);
         let buffer = vec![0; HEADER];
-        Self { segments, space, progress, completions, tail, buffer, group }
+        Self { segments, space, progress, completions, tail, buffer, group, failed: false }
     }
 
     /// Whether the group takes no more.
@@ -73,16 +74,29 @@ impl Committer {
     /// Makes the group durable and tells the dataflow; gives what the index has to follow. Ends the
     /// process when the log cannot be written.
     pub(crate) fn commit(&mut self) -> Option<Group> {
-        if self.group.is_empty() {
-            return None;
-        }
-        let (segment, start) = self.write().unwrap_or_else(|error| {
+        self.try_commit().unwrap_or_else(|error| {
             tracing::error!(
                 "{error}; the process ends, because only a restart can tell what the disk holds"
             );
             std::process::abort()
-        });
-        Some(self.publish(segment, start))
+        })
+    }
+
+    /// As [`Committer::commit`], for those who end the process in their own way: after a failure nothing
+    /// is ever committed again.
+    pub(crate) fn try_commit(&mut self) -> Result<Option<Group>, LogError> {
+        if self.group.is_empty() {
+            return Ok(None);
+        }
+        if self.failed {
+            let text = "an earlier commit failed; only a restart can tell what the disk holds";
+            return Err(LogError::Refused(text.into()));
+        }
+        // Until the write has returned well, it has failed.
+        self.failed = true;
+        let (segment, start) = self.write()?;
+        self.failed = false;
+        Ok(Some(self.publish(segment, start)))
     }
 
     /// Adds a record of a worker to the group.

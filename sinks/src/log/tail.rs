@@ -17,41 +17,49 @@ const WINDOW: usize = 1 << 20;
 /// No single commit holds more records; a later one continues from there.
 const LSNS_AHEAD: u64 = 1 << 24;
 
-/// Cuts a torn tail that begins at `at`, where the record `next_lsn` was expected; gives the bytes cut.
-///
-/// # Errors
-/// When it is damage, or the disk fails.
-pub(crate) fn settle(
+/// What stands behind the last whole record.
+pub(crate) enum Rest {
+    Nothing,
+    /// An unfinished write of so many bytes.
+    Torn(usize),
+    Damaged(LogError),
+}
+
+/// Looks at what stands at `at`, where the record `next_lsn` was expected; changes nothing.
+pub(crate) fn examine(
     file: &dyn LogFile,
     path: &str,
     at: u64,
     next_lsn: Lsn,
-) -> Result<u64, LogError> {
+) -> Result<Rest, LogError> {
     let rest = written(file, at).map_err(LogError::io("read", path))?;
     if rest.is_empty() {
-        return Ok(0);
+        return Ok(Rest::Nothing);
     }
     if let Some((later, starts_commit)) = later_record(&rest, next_lsn)
         && (starts_commit || !lost_a_sector(&rest, at))
     {
-        return Err(LogError::Damaged {
+        return Ok(Rest::Damaged(LogError::Damaged {
             path: path.into(),
             offset: at,
             found: format!(
                 "record {next_lsn} should be here and cannot be read, while a later record stands whole at byte {}",
                 at + later as u64
             ),
-        });
+        }));
     }
-    let zeros = vec![0; rest.len()];
-    file.write_at(&zeros, at)
+    Ok(Rest::Torn(rest.len()))
+}
+
+/// Writes zeros, durably.
+pub(crate) fn zero(file: &dyn LogFile, path: &str, at: u64, length: usize) -> Result<(), LogError> {
+    file.write_at(&vec![0; length], at)
         .and_then(|()| file.sync())
-        .map_err(LogError::io("cut the unfinished write at the end of", path))?;
-    Ok(rest.len() as u64)
+        .map_err(LogError::io("cut the end of", path))
 }
 
 /// The bytes from `at` to the last one that is not zero.
-fn written(file: &dyn LogFile, at: u64) -> std::io::Result<Vec<u8>> {
+pub(crate) fn written(file: &dyn LogFile, at: u64) -> std::io::Result<Vec<u8>> {
     let mut window = vec![0; WINDOW];
     let (mut start, mut end) = (at, at);
     while start < file.size() {

@@ -1,112 +1,13 @@
 //! An index whose store takes no more writes after one that failed works again without a restart, and
 //! has lost nothing.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use imflow_kind::Store as _;
-use parking_lot::Mutex;
 
+use super::ground::{Folder, Ground};
 use super::*;
-use crate::log::index::{EachRow, Opener, Put, Reopening, Row, Table};
-
-/// What survives of the tables, and what goes wrong with them.
-#[derive(Default)]
-struct Ground {
-    durable: Mutex<Arc<MemoryTables>>,
-    /// Writes that fail from now on before there is room again.
-    full_for: AtomicU32,
-    /// The next opening finds bytes that it cannot make sense of.
-    damaged: AtomicBool,
-}
-
-impl Ground {
-    fn check(&self) -> Result<(), LogError> {
-        let left = |left: u32| left.checked_sub(1);
-        match self.full_for.fetch_update(Ordering::AcqRel, Ordering::Acquire, left) {
-            Ok(_) => Err(LogError::io("write", "index")(std::io::ErrorKind::StorageFull.into())),
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-struct Folder(Arc<Ground>);
-
-impl Opener for Folder {
-    fn check_room(&self) -> Result<(), LogError> {
-        self.0.check()
-    }
-
-    fn open(&self) -> Result<Arc<dyn Tables>, LogError> {
-        if self.0.damaged.load(Ordering::Acquire) {
-            return Err(LogError::Index(fjall::Error::Unrecoverable));
-        }
-        let live = self.0.durable.lock().copy();
-        Ok(Arc::new(Fragile { live, refuses: AtomicBool::new(false), ground: Arc::clone(&self.0) }))
-    }
-
-    fn remove(&self) -> Result<(), LogError> {
-        self.0.damaged.store(false, Ordering::Release);
-        *self.0.durable.lock() = Arc::default();
-        Ok(())
-    }
-}
-
-/// Tables that refuse all writes after one that failed, and keep only what was made durable.
-struct Fragile {
-    live: MemoryTables,
-    refuses: AtomicBool,
-    ground: Arc<Ground>,
-}
-
-impl Fragile {
-    fn check(&self) -> Result<(), LogError> {
-        if self.refuses.load(Ordering::Acquire) {
-            return Err(LogError::Index(fjall::Error::Poisoned));
-        }
-        self.ground.check().inspect_err(|_| self.refuses.store(true, Ordering::Release))
-    }
-}
-
-impl Tables for Fragile {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
-        self.live.get(table, key)
-    }
-
-    fn last_at_or_before(&self, table: Table, key: &[u8]) -> Result<Option<Row>, LogError> {
-        self.live.last_at_or_before(table, key)
-    }
-
-    fn scan(&self, table: Table, from: &[u8], each: EachRow<'_>) -> Result<(), LogError> {
-        self.live.scan(table, from, each)
-    }
-
-    fn write(&self, changes: Vec<Put>) -> Result<(), LogError> {
-        self.check()?;
-        self.live.write(changes)
-    }
-
-    fn ingest(&self, table: Table, rows: &mut dyn Iterator<Item = Row>) -> Result<(), LogError> {
-        self.check()?;
-        let rows: Vec<Row> = rows.collect();
-        self.ground.durable.lock().ingest(table, &mut rows.iter().cloned())?;
-        self.live.ingest(table, &mut rows.into_iter())
-    }
-
-    fn remove(
-        &self,
-        table: Table,
-        keys: &mut dyn Iterator<Item = Vec<u8>>,
-    ) -> Result<(), LogError> {
-        self.check()?;
-        self.live.remove(table, keys)
-    }
-
-    fn persist(&self) -> Result<(), LogError> {
-        self.check()?;
-        *self.ground.durable.lock() = Arc::new(self.live.copy());
-        Ok(())
-    }
-}
+use crate::log::index::Reopening;
 
 fn rig() -> (Rig, Arc<Ground>) {
     let ground = Arc::new(Ground::default());
