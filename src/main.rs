@@ -10,7 +10,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use commands::{chat, check, explain, fmt, graph, list, plan, run, schema, test, token};
+use commands::{
+    backup, chat, check, explain, fmt, graph, list, log, plan, run, schema, test, token,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -79,6 +81,9 @@ enum Command {
     Explain(explain::ExplainArgs),
     Fmt(fmt::FmtArgs),
     Schema(schema::SchemaArgs),
+    Log(log::LogArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
 }
 
 fn token(args: &token::TokenArgs, file: &FileArgs) -> Result<(), Failure> {
@@ -124,6 +129,9 @@ fn main() -> ExitCode {
         Command::Fmt(args) => fmt::fmt(&args, file).map(done),
         Command::Explain(args) => explain::explain(&args).map(done),
         Command::Schema(args) => schema::schema(&args).map(done),
+        Command::Log(args) => log::log(&args, file),
+        Command::Backup(args) => backup::backup(&args, file),
+        Command::Restore(args) => backup::restore(&args, file),
     };
     match result {
         Ok(code) => code,

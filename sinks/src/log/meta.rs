@@ -7,7 +7,7 @@ use super::LogError;
 use super::files::Files;
 use super::frame::VERSION;
 
-const NAME: &str = "META";
+pub(crate) const NAME: &str = "META";
 /// The name of [`imflow_proto::id::partition_of`]'s hash.
 const HASH: &str = "rapidhash-v3";
 
@@ -31,12 +31,8 @@ pub(crate) fn check(files: &dyn Files, partitions: u32) -> Result<(), LogError> 
         return files.replace(NAME, text.as_bytes()).map_err(LogError::io("write", path));
     };
     let text = String::from_utf8_lossy(&found);
-    let value = |key: &str| {
-        text.lines()
-            .find_map(|line| Some(line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim()))
-            .unwrap_or("nothing")
-    };
-    let (version, was, hash) = (value("version"), value("partitions"), value("hash"));
+    let (version, was, hash) =
+        (value(&text, "version"), value(&text, "partitions"), value(&text, "hash"));
     if version != VERSION.to_string() {
         return Err(LogError::Refused(format!(
             "`{path}` says format version {version}, and this build writes version {VERSION}; start the build that \
@@ -56,6 +52,13 @@ pub(crate) fn check(files: &dyn Files, partitions: u32) -> Result<(), LogError> 
         )));
     }
     Ok(())
+}
+
+/// The value of a key in a text of `key = value` lines.
+pub(crate) fn value<'t>(text: &'t str, key: &str) -> &'t str {
+    text.lines()
+        .find_map(|line| Some(line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim()))
+        .unwrap_or("nothing")
 }
 
 #[cfg(test)]

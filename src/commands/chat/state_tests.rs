@@ -28,7 +28,11 @@ fn push(seq: u64) -> Envelope {
 fn messages(id: u64, seqs: std::ops::RangeInclusive<u64>, more: bool) -> Envelope {
     Envelope {
         id,
-        body: Some(Body::Messages(Messages { items: seqs.map(message).collect(), more })),
+        body: Some(Body::Messages(Messages {
+            items: seqs.map(message).collect(),
+            more,
+            ..Default::default()
+        })),
     }
 }
 

@@ -1,0 +1,79 @@
+//! `imflow log`: looks into the log of a data directory, and mends it.
+
+mod dump;
+mod repair;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use imflow_sinks::log::LogError;
+use imflow_sinks::log::offline::{OfflineLog, Problem};
+
+use crate::{Failure, FileArgs, assembly};
+
+/// Look into the log of a data directory, check it, and mend it.
+///
+/// `verify` and `dump` change nothing and may be run beside a service; `repair` and `rebuild-index` want
+/// it stopped. Examples:
+///
+///   imflow log verify
+///   imflow log dump --conversation lobby --after 1000
+///   imflow log repair --to 182034            tells what it would do; --yes does it
+///   imflow log rebuild-index --data /var/lib/imflow
+///
+/// Exit codes: 0 fine, 1 failed, 3 the log is damaged, 78 the topology has mistakes.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct LogArgs {
+    /// The data directory; by default that of the topology
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(subcommand)]
+    command: LogCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum LogCommand {
+    /// Read every record, and tell what is wrong and where
+    Verify,
+    Dump(dump::DumpArgs),
+    Repair(repair::RepairArgs),
+    /// Make the index anew from the log, as a start without one does
+    RebuildIndex,
+}
+
+/// The exit code for a log that is damaged.
+pub(crate) const DAMAGED: u8 = 3;
+
+pub(crate) fn log(args: &LogArgs, file: &FileArgs) -> Result<ExitCode, Failure> {
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => assembly::load(file)?.service.data.into(),
+    };
+    let log = OfflineLog::open(&data).map_err(failed)?;
+    match &args.command {
+        LogCommand::Verify => verify::verify(&log),
+        LogCommand::Dump(args) => dump::dump(&log, args),
+        LogCommand::Repair(args) => repair::repair(&log, args),
+        LogCommand::RebuildIndex => {
+            let rebuilt = log.rebuild_index().map_err(failed)?;
+            println!(
+                "the index was made anew from {} records in {} segments",
+                rebuilt.records, rebuilt.segments
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: LogError) -> Failure {
+    Failure::Other(error.to_string())
+}
+
+/// One line on what is wrong with a record.
+fn line(problem: &Problem) -> String {
+    let at = &problem.at;
+    format!("{}: byte {}: record {}: {}", at.path, at.offset, at.lsn, problem.found)
+}
