@@ -14,6 +14,7 @@ mod graph;
 mod histogram;
 mod http;
 mod load;
+mod log;
 mod machine;
 mod names;
 mod operators;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
-use load::{acks, replay, throughput};
+use load::{acks, replay, restart, throughput};
 use report::Report;
 use server::ServerArgs;
 
@@ -62,10 +63,12 @@ enum Command {
     Acks(acks::AcksArgs),
     Throughput(throughput::ThroughputArgs),
     Replay(replay::ReplayArgs),
+    Restart(restart::RestartArgs),
     Graph(graph::GraphArgs),
     Check(compile::CheckArgs),
     Operators(operators::OperatorsArgs),
-    /// Run all of them, and print the figures that have a goal as a table
+    Log(log::LogArgs),
+    /// Run all of them but `restart`, and print the figures that have a goal as a table
     All,
 }
 
@@ -76,9 +79,11 @@ fn main() -> ExitCode {
         Command::Acks(args) => show(acks::run(server, args)),
         Command::Throughput(args) => show(throughput::run(server, args)),
         Command::Replay(args) => show(replay::run(server, args)),
+        Command::Restart(args) => show(restart::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
         Command::Check(args) => show(compile::run(&server.config, args)),
         Command::Operators(args) => show(operators::run(&server.config, args)),
+        Command::Log(args) => show(log::run(args)),
         Command::All => all(server),
     };
     match reports {
@@ -105,6 +110,7 @@ fn all(server: &ServerArgs) -> Result<Vec<Report>, Failure> {
     let mut reports = show(compile::run(&server.config, &compile::CheckArgs::default()))?;
     reports.extend(show(graph::run(&server.config, &graph::GraphArgs::default()))?);
     reports.extend(show(operators::run(&server.config, &operators::OperatorsArgs::default()))?);
+    reports.extend(show(log::run(&log::LogArgs::default()))?);
     reports.extend(show(acks::run(server, &acks::AcksArgs::default()))?);
     reports.extend(show(throughput::run(server, &throughput::ThroughputArgs::default()))?);
     reports.extend(show(replay::run(server, &replay::ReplayArgs::default()))?);

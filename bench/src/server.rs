@@ -69,6 +69,8 @@ fn own_folder() -> Result<PathBuf, Failure> {
 /// A running server.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    binary: PathBuf,
+    config: PathBuf,
     child: Child,
     data: TempDir,
 }
@@ -80,31 +82,35 @@ impl Server {
         let binary = args.binary()?;
         let data = args.folder()?;
         let address = free_address()?;
-        let output = data.path().join("output.txt");
-        let doing = || format!("starting {}", binary.display());
-        let stdout = File::create(&output).context(doing)?;
-        let stderr = stdout.try_clone().context(doing)?;
-        let child = Command::new(&binary)
-            .arg("run")
-            .arg("--config")
-            .arg(&args.config)
-            // The values are TOML, so texts stand in quotes.
-            .arg("--set")
-            .arg(format!("listeners.main.address=\"{address}\""))
-            .arg("--set")
-            .arg(format!("service.data={:?}", data.path().join("data").display().to_string()))
-            .arg("--set")
-            .arg("sources.facts.conversations={}")
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .spawn()
-            .context(doing)?;
-        let mut server = Self { address, child, data };
-        server.wait_until_ready().map_err(|failure| {
-            Failure::new(format!("{failure}; its output:\n{}", tail(&output)))
-        })?;
+        let config = args.config.clone();
+        let child = spawn(&binary, &config, address, data.path())?;
+        let mut server = Self { address, binary, config, child, data };
+        server.ready()?;
         Ok(server)
+    }
+
+    /// kill -9, and a start on the same data; how long it took until it was ready.
+    pub(crate) fn crash_and_start(&mut self) -> Result<Duration, Failure> {
+        let doing = || "killing the server".to_owned();
+        self.child.kill().context(doing)?;
+        self.child.wait().context(doing)?;
+        let begin = Instant::now();
+        self.child = spawn(&self.binary, &self.config, self.address, self.data.path())?;
+        self.ready()?;
+        Ok(begin.elapsed())
+    }
+
+    /// Bytes of the log's files.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let entries = std::fs::read_dir(self.data.path().join("data").join("log"));
+        let sizes =
+            entries.into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok());
+        sizes.map(|metadata| metadata.len()).sum()
+    }
+
+    fn ready(&mut self) -> Result<(), Failure> {
+        self.wait_until_ready()
+            .map_err(|failure| Failure::new(format!("{failure}; its output:\n{}", self.output())))
     }
 
     /// Signs tokens that this server accepts.
@@ -143,6 +149,34 @@ impl Server {
             self.address
         )))
     }
+}
+
+fn spawn(
+    binary: &Path,
+    config: &Path,
+    address: SocketAddr,
+    folder: &Path,
+) -> Result<Child, Failure> {
+    let doing = || format!("starting {}", binary.display());
+    let output = File::options().create(true).append(true).open(folder.join("output.txt"));
+    let stdout = output.context(doing)?;
+    let stderr = stdout.try_clone().context(doing)?;
+    Command::new(binary)
+        .arg("run")
+        .arg("--config")
+        .arg(config)
+        // The values are TOML, so texts stand in quotes.
+        .arg("--set")
+        .arg(format!("listeners.main.address=\"{address}\""))
+        .arg("--set")
+        .arg(format!("service.data={:?}", folder.join("data").display().to_string()))
+        .arg("--set")
+        .arg("sources.facts.conversations={}")
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .context(doing)
 }
 
 impl Drop for Server {

@@ -66,7 +66,8 @@ fn both_forms_of_the_servers_envelopes_are_read() {
     check(0, push(push::Event::Notify(notify)), &Event::Notify { conversation_id: "g1".into() });
     let presence = wire::PresenceNotice { user_id: "u1".into(), online: true };
     check(0, push(push::Event::Presence(presence)), &Event::Other);
-    let page = wire::Messages { items: vec![message(), message()], more: true };
+    let page =
+        wire::Messages { items: vec![message(), message()], more: true, ..Default::default() };
     let items = vec![expected(&text), expected(&text)];
     check(9, Body::Messages(page), &Event::Page { id: 9, items, more: true });
     let goodbye = wire::Goodbye { code: 4408, reason: "idle".into(), reconnect: true };

@@ -133,6 +133,13 @@ impl Fleet {
         self.crowd.take_failure().map_err(explain)
     }
 
+    /// The server, to be killed; the clients let go of it.
+    pub(super) fn into_server(self) -> Server {
+        self.crowd.close();
+        self.background.abort();
+        self.server
+    }
+
     /// The verdict of the checks. The server stops.
     pub(super) fn finish(self) -> Verdict {
         self.crowd.close();

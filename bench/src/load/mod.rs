@@ -5,6 +5,7 @@ mod background;
 mod fleet;
 mod open_loop;
 pub(crate) mod replay;
+pub(crate) mod restart;
 pub(crate) mod throughput;
 
 use std::time::Duration;
