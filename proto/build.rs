@@ -90,10 +90,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             r#"#[serde(with = "crate::json::base64", skip_serializing_if = "bytes::Bytes::is_empty")]"#,
         );
     }
-    config.field_attribute(
-        ".imflow.v1.Error.retry_after_ms",
-        r#"#[serde(skip_serializing_if = "crate::json::is_zero")]"#,
-    );
+    for field in [
+        "Error.retry_after_ms",
+        "Messages.removed_up_to_seq",
+        "SyncedConversation.removed_up_to_seq",
+    ] {
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            r#"#[serde(skip_serializing_if = "crate::json::is_zero")]"#,
+        );
+    }
     for field in UNSET_ENUMS_SKIPPED {
         config.field_attribute(
             format!(".imflow.v1.{field}"),

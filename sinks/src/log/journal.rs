@@ -26,6 +26,14 @@ impl LogJournal {
         visit: &mut dyn FnMut(Committed),
     ) -> Result<(), LogError> {
         let segments = &self.index.segments;
+        let first = segments.firsts().first().map_or(1, |(_, first)| *first);
+        if after + 1 < first {
+            return Err(LogError::Refused(format!(
+                "the state of the operators is wanted from record {} on, and the log begins with record {first}, since `keep` or \
+                 `keep_bytes` cut it: a snapshot is missing or damaged; restore the folder `snapshots` from a backup",
+                after + 1
+            )));
+        }
         segments.visit(after, self.durable_lsn(), &mut |record| {
             if record.kind == MESSAGE {
                 let message = wire::Message::decode(record.payload).map_err(|error| {

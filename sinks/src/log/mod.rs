@@ -8,6 +8,7 @@
 //! The log is the truth: what leaves the port `committed` is on disk, everything else is rebuilt from
 //! it. Recovery runs while the kind is built, so that its errors show before anything listens.
 
+mod base;
 mod commit_thread;
 mod committer;
 mod completions;
@@ -18,6 +19,7 @@ mod index;
 mod journal;
 mod lookups;
 mod meta;
+pub mod offline;
 mod parts;
 mod progress;
 mod recover;
@@ -62,7 +64,9 @@ pub static DESCRIPTION: Description = Description {
           `lookups` asks whether a clientMsgId was committed within `retain`; the answer leaves on `found`.\n\n\
           The log lives in `log/` of the data directory, its index in `index/` (deleting it costs a slower start and nothing \
           else), snapshots of the operators' state in `snapshots/`. A damaged record refuses to start and names file and offset; \
-          a write that was cut short by a crash is cut off, as nobody was told of it. A failed write or fdatasync ends the process.",
+          a write that was cut short by a crash is cut off, as nobody was told of it. A failed write or fdatasync ends the process.\n\n\
+          With `keep` or `keep_bytes` the oldest segments go, when a segment is full and snapshots cover them. Facts and seqs stay, folded into \
+          `log/BASE`; history says up to which seq messages were removed, and a repeat of a removed message is a new one.",
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
@@ -94,6 +98,18 @@ pub static DESCRIPTION: Description = Description {
             "7d",
             "how long a repeated clientMsgId gets its first answer; older ids leave the index",
         ),
+        Opt::new(
+            "keep",
+            OptType::Duration(0, 36_500 * 86_400_000),
+            "0s",
+            "how long messages are kept, a whole segment at a time; `0s`: for good",
+        ),
+        Opt::new(
+            "keep_bytes",
+            OptType::Size(0, 1 << 50),
+            "0B",
+            "how large the log may become before its oldest segments go; `0B`: as large as it will",
+        ),
     ],
     provides: &[RoleName::Store, RoleName::Journal],
     claims: &[Claim { thing: "the log of the data directory", key: &[ClaimKey::Fixed("log")] }],
@@ -122,6 +138,16 @@ pub static DESCRIPTION: Description = Description {
             what: "room reserved on the disk",
             bound: "32 MiB",
             policy: "below it commands are refused with STORAGE_FULL; reads go on",
+        },
+        Limit {
+            what: "index that refuses writes",
+            bound: "one try a second",
+            policy: "commands are refused with STORAGE_FULL, reads go on; it is opened anew when 16 MiB can be had",
+        },
+        Limit {
+            what: "size of the log",
+            bound: "`keep`, `keep_bytes`",
+            policy: "the oldest segments go when one is full and snapshots cover them",
         },
         Limit {
             what: "open segment files",

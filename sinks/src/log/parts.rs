@@ -10,7 +10,9 @@ use super::LogError;
 use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Lock};
-use super::index::{Index, Indexer, Ingester, Policy, Retention, Tables, rebuild};
+use super::index::{
+    Index, Indexer, Ingester, Keep, Policy, Retention, Tables, Trim, finish, rebuild,
+};
 use super::journal::LogJournal;
 use super::lookups::Lookups;
 use super::progress::Progress;
@@ -51,6 +53,8 @@ impl Parts {
             Arc::clone(&storage.tables),
             open,
         ));
+        // A cut that a crash interrupted.
+        finish(&index, index.segments.base()?.segment)?;
         let left = tail.file.size() - tail.end;
         let space = Arc::new(Space::new(
             Arc::clone(&storage.files),
@@ -82,6 +86,10 @@ pub(crate) struct Opened {
     clock: Arc<dyn Clock>,
     retain: Duration,
     policy: Policy,
+    files: Arc<dyn Files>,
+    snapshots: Arc<Snapshots>,
+    keep: Keep,
+    partitions: u32,
 }
 
 /// What works in a started log. Each part does one step when it is called and waits for nobody.
@@ -114,6 +122,13 @@ impl Opened {
             clock: Arc::clone(&context.clock),
             retain: context.options.duration("retain"),
             policy: storage.policy,
+            files: Arc::clone(&storage.files),
+            snapshots: Arc::clone(&snapshots),
+            keep: Keep {
+                time: context.options.duration("keep"),
+                bytes: context.options.size("keep_bytes"),
+            },
+            partitions: context.partitions,
         };
         Ok((opened, snapshots))
     }
@@ -125,14 +140,30 @@ impl Opened {
 
     /// Builds the workings; what they have done goes to `injector`.
     pub(crate) fn works(self, injector: Arc<dyn Injector>) -> Works {
-        let Self { parts, clock, retain, policy } = self;
+        let Self { parts, clock, retain, policy, files, snapshots, keep, partitions } = self;
         let Parts { segments, space, progress, index, tail } = parts;
         let completions = Completions::new(Arc::clone(&injector));
         let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock), retain);
+        let trim = Trim {
+            index: Arc::clone(&index),
+            files,
+            snapshots,
+            clock: Arc::clone(&clock),
+            keep,
+            partitions,
+            segment_bytes: space.sizes.segment,
+            due_ms: i64::MIN,
+        };
         Works {
             committer: Committer::new(segments, Arc::clone(&space), progress, completions, tail),
             indexer: Indexer { index: Arc::clone(&index), space: Arc::clone(&space) },
-            ingester: Ingester::new(Arc::clone(&index), Arc::clone(&space), policy, retention),
+            ingester: Ingester::new(
+                Arc::clone(&index),
+                Arc::clone(&space),
+                policy,
+                retention,
+                trim,
+            ),
             lookups: Lookups { index, space, clock, retain, injector },
         }
     }

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 
 use super::LogError;
+use super::base::Base;
 use super::files::{Files, LogFile};
 use super::frame::{Frame, MESSAGE};
 use super::scan::Scan;
@@ -52,6 +53,11 @@ pub(crate) fn name(number: u32) -> String {
     format!("{number:08}.seg")
 }
 
+/// The number of the segment in a file of this name.
+pub(crate) fn number(name: &str) -> Option<u32> {
+    name.strip_suffix(".seg")?.parse().ok()
+}
+
 impl Segments {
     pub(crate) fn new(files: Arc<dyn Files>, known: BTreeMap<u32, Lsn>) -> Self {
         Self { files, known: RwLock::new(known), open: Mutex::default() }
@@ -66,6 +72,21 @@ impl Segments {
     /// The segments that were begun, oldest first.
     pub(crate) fn numbers(&self) -> Vec<u32> {
         self.known.read().keys().copied().collect()
+    }
+
+    /// The segments that were begun and the first LSN of each, oldest first.
+    pub(crate) fn firsts(&self) -> Vec<(u32, Lsn)> {
+        self.known.read().iter().map(|(number, first)| (*number, *first)).collect()
+    }
+
+    /// Whether a segment is there.
+    pub(crate) fn knows(&self, number: u32) -> bool {
+        self.known.read().contains_key(&number)
+    }
+
+    /// What is left of the records before the first segment.
+    pub(crate) fn base(&self) -> Result<Base, LogError> {
+        Base::load(&*self.files)
     }
 
     /// Drops a segment and what it holds.
@@ -99,8 +120,7 @@ impl Segments {
 
     /// Visits the records with LSNs in `(after, upto]`, in order.
     pub(crate) fn visit(&self, after: Lsn, upto: Lsn, visit: Visit<'_>) -> Result<(), LogError> {
-        let known: Vec<(u32, Lsn)> =
-            self.known.read().iter().map(|(number, first)| (*number, *first)).collect();
+        let known = self.firsts();
         for (index, (number, first_lsn)) in known.iter().enumerate() {
             let ends_before = known.get(index + 1).is_some_and(|(_, next)| *next <= after + 1);
             if ends_before || *first_lsn > upto {

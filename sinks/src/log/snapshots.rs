@@ -23,6 +23,8 @@ pub(crate) struct Snapshots {
     files: Arc<dyn Files>,
     pending: Mutex<Pending>,
     changed: Condvar,
+    /// The record up to which each partition's snapshot holds its state.
+    kept: Mutex<BTreeMap<u32, Lsn>>,
     /// Nobody runs [`Snapshots::run`].
     at_once: bool,
 }
@@ -36,7 +38,13 @@ struct Pending {
 impl Snapshots {
     /// Snapshots that [`Snapshots::run`] writes on a thread of its own.
     pub(crate) fn new(files: Arc<dyn Files>) -> Self {
-        Self { files, pending: Mutex::default(), changed: Condvar::new(), at_once: false }
+        Self {
+            files,
+            pending: Mutex::default(),
+            changed: Condvar::new(),
+            kept: Mutex::default(),
+            at_once: false,
+        }
     }
 
     /// Snapshots that are written by whoever saves them.
@@ -71,23 +79,19 @@ impl Snapshots {
         else {
             return Ok(None);
         };
-        let whole = bytes.len() >= HEAD
-            && &bytes[..8] == MAGIC
-            && u32_at(&bytes, 8) == partition
-            && u32_at(&bytes, 12) == crc32c(&bytes[PREFIX..]);
-        if !whole {
+        let Some(lsn) = lsn_of(&bytes).filter(|_| u32_at(&bytes, 8) == partition) else {
             tracing::warn!(
                 "the snapshot `{path}` is damaged and ignored; the start takes longer and nothing is lost"
             );
             return Ok(None);
-        }
-        let lsn = u64_at(&bytes, PREFIX);
+        };
         if lsn > durable {
             tracing::warn!(
                 "the snapshot `{path}` is of record {lsn}, the log ends at record {durable}; it is ignored"
             );
             return Ok(None);
         }
+        self.kept.lock().insert(partition, lsn);
         bytes.drain(..HEAD);
         Ok(Some((lsn, bytes)))
     }
@@ -117,14 +121,33 @@ impl Snapshots {
                 "cannot write the snapshot `{}`: {error}; the last one stays",
                 self.files.path(&name)
             );
+            return;
         }
+        self.kept.lock().insert(partition, u64_at(&bytes, PREFIX));
     }
 
-    /// Ends [`Snapshots::run`].
+    /// The record up to which all partitions' state is in snapshots.
+    pub(crate) fn covered(&self, partitions: u32) -> Lsn {
+        let kept = self.kept.lock();
+        (0..partitions)
+            .map(|partition| kept.get(&partition).copied().unwrap_or(0))
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// Ends [`Snapshots::run`]
     pub(crate) fn stop(&self) {
         self.pending.lock().stopping = true;
         self.changed.notify_all();
     }
+}
+
+/// The record that a whole snapshot is the state of.
+pub(crate) fn lsn_of(bytes: &[u8]) -> Option<Lsn> {
+    let whole = bytes.len() >= HEAD
+        && &bytes[..8] == MAGIC
+        && u32_at(bytes, 12) == crc32c(&bytes[PREFIX..]);
+    whole.then(|| u64_at(bytes, PREFIX))
 }
 
 fn name(partition: u32) -> String {

@@ -80,9 +80,13 @@ fn missed(store: &dyn Store, session: &Session, sync: &Sync) -> Result<Synced, E
     let one = |cursor: &Cursor| {
         let conversation_id = cursor.conversation_id.clone();
         match missed_in(store, session, cursor, &mut left) {
-            Ok(Messages { items, more }) => {
-                SyncedConversation { conversation_id, items, more, error: None }
-            }
+            Ok(Messages { items, more, removed_up_to_seq }) => SyncedConversation {
+                conversation_id,
+                items,
+                more,
+                removed_up_to_seq,
+                ..Default::default()
+            },
             Err(error) => {
                 SyncedConversation { conversation_id, error: Some(error), ..Default::default() }
             }
@@ -116,7 +120,7 @@ fn missed_in(
     let full = page.more || fits < page.items.len();
     left.messages = if fits < page.items.len() { 0 } else { left.messages - fits };
     page.items.truncate(fits);
-    Ok(Messages { items: page.items, more: full })
+    Ok(Messages { more: full, ..page })
 }
 
 fn may_read(store: &dyn Store, session: &Session, conversation_id: &str) -> Result<(), Error> {
@@ -179,7 +183,7 @@ mod tests {
                 text: text.clone(),
                 ..Default::default()
             });
-            Ok(Messages { items: items.collect(), more: last < 1_000 })
+            Ok(Messages { items: items.collect(), more: last < 1_000, removed_up_to_seq: 0 })
         }
 
         fn conversation(&self, id: &str, user: &str) -> Result<Option<View>, StoreError> {

@@ -5,8 +5,10 @@
 //! c conversation             -> ConversationInfo (without role and last_seq)
 //! m conversation \0 user     -> role            u user \0 conversation -> role
 //! t conversation \0 user     -> muted until     b conversation \0 user -> (banned)
+//! f conversation             -> the last seq that was cut off the log
 //! !facts -> lsn of the last fact in here        !applied -> last segment in the tables, its last lsn
-//! !purged -> last segment whose ids have left the tables
+//! !format -> version of all rows, u64 (absent: 1)
+//! !purged -> last segment whose ids have left the tables     !trimmed -> last one that was cut
 //! ```
 //! A fact and its LSN are written together, so that no fact counts twice.
 
@@ -26,7 +28,9 @@ use crate::log::LogError;
 
 const FACTS: &[u8] = b"!facts";
 const APPLIED: &[u8] = b"!applied";
+const FORMAT: &[u8] = b"!format";
 const PURGED: &[u8] = b"!purged";
+const TRIMMED: &[u8] = b"!trimmed";
 
 pub(crate) struct Directory {
     tables: Arc<dyn Tables>,
@@ -190,6 +194,17 @@ impl Directory {
         self.tables.persist()
     }
 
+    /// The version of the format of the tables' rows.
+    pub(crate) fn format(&self) -> Result<u64, LogError> {
+        let value = self.tables.get(Table::Directory, FORMAT)?;
+        Ok(value.map_or(1, |value| read_u64(&value)))
+    }
+
+    /// Notes the version of the format of the tables' rows.
+    pub(crate) fn set_format(&self, version: u64) -> Result<(), LogError> {
+        self.tables.write(vec![(FORMAT.to_vec(), Some(version.to_le_bytes().to_vec()))])
+    }
+
     /// The last segment whose ids have left the tables; 0 when there is none.
     pub(crate) fn purged(&self) -> Result<u32, LogError> {
         let value = self.tables.get(Table::Directory, PURGED)?;
@@ -200,6 +215,34 @@ impl Directory {
     pub(crate) fn set_purged(&self, segment: u32) -> Result<(), LogError> {
         let value = u64::from(segment).to_le_bytes().to_vec();
         self.tables.write(vec![(PURGED.to_vec(), Some(value))])
+    }
+
+    /// The last segment whose rows have left the tables because it was cut; 0 when there is none.
+    pub(crate) fn trimmed(&self) -> Result<u32, LogError> {
+        let value = self.tables.get(Table::Directory, TRIMMED)?;
+        Ok(value.map_or(0, |value| read_u64(&value) as u32))
+    }
+
+    /// Notes that this segment's rows have left the tables.
+    pub(crate) fn set_trimmed(&self, segment: u32) -> Result<(), LogError> {
+        let value = u64::from(segment).to_le_bytes().to_vec();
+        self.tables.write(vec![(TRIMMED.to_vec(), Some(value))])
+    }
+
+    /// The last seq of a conversation that was cut off the log; 0 when there is none.
+    pub(crate) fn floor(&self, conversation_id: &str) -> Result<u64, LogError> {
+        let value = self.tables.get(Table::Directory, &floor_key(conversation_id))?;
+        Ok(value.map_or(0, |value| read_u64(&value)))
+    }
+
+    /// Notes up to which seq conversations are being cut; they only rise.
+    pub(crate) fn set_floors<'i>(
+        &self,
+        floors: impl Iterator<Item = (&'i str, u64)>,
+    ) -> Result<(), LogError> {
+        let row = |(id, seq): (&str, u64)| (floor_key(id), Some(seq.to_le_bytes().to_vec()));
+        let rows: Vec<Put> = floors.map(row).collect();
+        rows.chunks(1_000).try_for_each(|rows| self.tables.write(rows.to_vec()))
     }
 
     fn info(&self, conversation_id: &str) -> Result<Option<ConversationInfo>, LogError> {
@@ -245,6 +288,10 @@ impl Directory {
 
 fn conversation_key(conversation_id: &str) -> Vec<u8> {
     [b"c", conversation_id.as_bytes()].concat()
+}
+
+fn floor_key(conversation_id: &str) -> Vec<u8> {
+    [b"f", conversation_id.as_bytes()].concat()
 }
 
 fn key(kind: u8, first: &str, second: &str) -> Vec<u8> {

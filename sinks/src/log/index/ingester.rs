@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::ram::RamSegment;
 use super::tables::{Table, Tables};
-use super::{Index, Retention};
+use super::{Index, Retention, Trim};
 use crate::log::LogError;
 use crate::log::space::Space;
 
@@ -27,6 +27,7 @@ pub(crate) struct Ingester {
     space: Arc<Space>,
     policy: Policy,
     retention: Retention,
+    pub(crate) trim: Trim,
     /// Sealed segments that are kept in memory, oldest first.
     kept: VecDeque<u32>,
 }
@@ -37,8 +38,9 @@ impl Ingester {
         space: Arc<Space>,
         policy: Policy,
         retention: Retention,
+        trim: Trim,
     ) -> Self {
-        Self { index, space, policy, retention, kept: VecDeque::new() }
+        Self { index, space, policy, retention, trim, kept: VecDeque::new() }
     }
 
     /// Takes segments until the indexer has ended.
@@ -59,6 +61,7 @@ impl Ingester {
                     .insist(&self.space, "move a segment into the index", || self.move_in(segment));
                 if moved {
                     self.purge();
+                    self.trim();
                 }
                 moved
             }
@@ -80,6 +83,13 @@ impl Ingester {
             tracing::warn!(
                 "{error}; ids older than `retain` stay in the index until the next segment is full"
             );
+        }
+    }
+
+    /// Cuts the oldest segments, where they are not wanted any more.
+    pub(crate) fn trim(&mut self) {
+        if let Err(error) = self.trim.step() {
+            tracing::warn!("{error}; the oldest segments stay until the next one is full");
         }
     }
 

@@ -18,6 +18,7 @@ mod rebuild;
 mod reopen;
 mod retention;
 mod tables;
+mod trim;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -34,12 +35,14 @@ pub(crate) use directory::Directory;
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
 pub(crate) use ram::RamSegment;
+pub(crate) use ram::Row;
 #[cfg(test)]
-pub(crate) use ram::{Row, read_place};
-pub(crate) use rebuild::rebuild;
+pub(crate) use ram::read_place;
+pub(crate) use rebuild::{read_segment, rebuild};
 pub(crate) use reopen::Reopening;
 pub(crate) use retention::Retention;
 pub(crate) use tables::{MemoryTables, Table, Tables};
+pub(crate) use trim::{Keep, Trim, finish};
 #[cfg(test)]
 pub(crate) use {
     reopen::Opener,
@@ -116,7 +119,11 @@ impl Index {
     /// As [`Index::caught_up`]; but while the index cannot be written, which a full disk can do, reads go
     /// on with what it had.
     fn readable(&self) -> Result<(), LogError> {
-        if self.progress.is_stuck() { Ok(()) } else { self.caught_up() }
+        if self.progress.is_stuck() {
+            return Ok(());
+        }
+        // It may get stuck while we wait.
+        self.caught_up().or_else(|error| if self.progress.is_stuck() { Ok(()) } else { Err(error) })
     }
 
     /// The message that a sender committed under this id, if any.
@@ -135,7 +142,9 @@ impl Index {
                 .get(Table::Ids, &id.to_be_bytes())?
                 .and_then(|value| ram::read_place(&value)),
         };
-        let Some(place) = place else { return Ok(None) };
+        let Some(place) = place.filter(|place| self.segments.knows(place.segment)) else {
+            return Ok(None);
+        };
         let message = self.segments.message(place)?;
         let same = message.conversation_id == conversation_id
             && message.sender_id == sender_id
@@ -152,11 +161,13 @@ impl Index {
         let last = self
             .tables
             .last_at_or_before(Table::Messages, &ram::run_key(conversation_id, u64::MAX))?;
-        Ok(last
-            .and_then(|(key, value)| {
-                Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)
-            })
-            .unwrap_or(0))
+        let last = last.and_then(|(key, value)| {
+            Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)
+        });
+        match last {
+            Some(seq) => Ok(seq),
+            None => self.directory.floor(conversation_id),
+        }
     }
 
     /// The places of at most `limit` messages after `after_seq`, in order of seq.
@@ -204,7 +215,11 @@ impl Index {
         limit: usize,
     ) -> Result<wire::Messages, LogError> {
         self.readable()?;
-        let places = self.places(conversation_id, after_seq, limit.saturating_add(1))?;
+        let floor = self.directory.floor(conversation_id)?;
+        let wanted = limit.saturating_add(1);
+        let mut places = self.places(conversation_id, after_seq.max(floor), wanted)?;
+        // Cut after the floor was read.
+        places.retain(|place| self.segments.knows(place.segment));
         let mut items = Vec::with_capacity(places.len().min(limit));
         let mut bytes = 0;
         for place in places.iter().take(limit) {
@@ -215,7 +230,8 @@ impl Index {
             items.push(self.segments.message(*place)?);
         }
         let more = items.len() < places.len();
-        Ok(wire::Messages { items, more })
+        let removed_up_to_seq = if floor > after_seq { floor } else { 0 };
+        Ok(wire::Messages { items, more, removed_up_to_seq })
     }
 }
 

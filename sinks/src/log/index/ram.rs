@@ -153,6 +153,12 @@ impl RamSegment {
         }
     }
 
+    /// The last seq of each conversation.
+    pub(crate) fn last_seqs(&self) -> impl Iterator<Item = (&str, u64)> {
+        let last = |timeline: &Timeline| timeline.entries.last().map_or(0, |entry| entry.seq);
+        self.timelines.values().map(move |timeline| (&*timeline.conversation_id, last(timeline)))
+    }
+
     /// The rows of the table of messages, sorted.
     pub(crate) fn message_rows(&self) -> impl Iterator<Item = Row> {
         let mut timelines: Vec<&Timeline> = self.timelines.values().collect();

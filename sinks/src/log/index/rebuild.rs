@@ -19,6 +19,9 @@ use crate::log::LogError;
 use crate::log::frame::{FACT, MESSAGE};
 use crate::log::segments::{Segments, Visited};
 
+/// The version of the format of the tables' rows.
+const VERSION: u64 = 1;
+
 /// Reads what is missing up to the last durable record; gives the index of the last segment.
 pub(crate) fn rebuild(
     segments: &Segments,
@@ -26,7 +29,7 @@ pub(crate) fn rebuild(
     durable: Lsn,
     policy: Policy,
 ) -> Result<RamSegment, LogError> {
-    let directory = Directory::new(Arc::clone(tables));
+    let directory = begun(segments, tables)?;
     let (applied, applied_lsn) = directory.applied()?;
     let indexed = applied_lsn.max(directory.facts_lsn()?);
     if indexed > durable {
@@ -47,13 +50,48 @@ pub(crate) fn rebuild(
     for number in missing {
         if number != open.number {
             ingester::store(&open, &**tables, &directory, policy)?;
-            open = RamSegment::new(number);
         }
-        segments.visit_segment(number, durable, &mut |record| {
-            apply(record, segments, &directory, &mut open)
-        })?;
+        open = read_segment(segments, &directory, number, durable)?;
     }
     Ok(open)
+}
+
+/// Reads a segment; its facts go into the directory, unless they are in already.
+pub(crate) fn read_segment(
+    segments: &Segments,
+    directory: &Directory,
+    number: u32,
+    durable: Lsn,
+) -> Result<RamSegment, LogError> {
+    let mut read = RamSegment::new(number);
+    segments.visit_segment(number, durable, &mut |record| {
+        apply(record, segments, directory, &mut read)
+    })?;
+    Ok(read)
+}
+
+/// The directory of these tables; new ones begin with the base of the log.
+fn begun(segments: &Segments, tables: &Arc<dyn Tables>) -> Result<Directory, LogError> {
+    let directory = Directory::new(Arc::clone(tables));
+    let (base, format) = (segments.base()?, directory.format()?);
+    if format > VERSION {
+        return Err(LogError::Refused(format!(
+            "the index has format version {format}, and this build reads version {VERSION}; start the build that wrote it, \
+             or delete the folder `index` of the data directory, which is then rebuilt from the log"
+        )));
+    }
+    let (applied, _) = directory.applied()?;
+    if applied == 0 && directory.facts_lsn()? <= base.lsn {
+        base.fill(&**tables)?;
+    } else if applied < base.segment {
+        return Err(LogError::Refused(format!(
+            "the index holds the log up to segment {applied}, and the log was cut up to segment {}: it is of an earlier \
+             time; delete the folder `index` of the data directory, which is then rebuilt from the log",
+            base.segment
+        )));
+    }
+    directory.set_format(VERSION)?;
+    Ok(directory)
 }
 
 /// Brings tables that were opened anew up to the log. The segments from `in_ram` on need no rows, since
@@ -64,13 +102,10 @@ pub(crate) fn catch_up(
     in_ram: u32,
     durable: Lsn,
 ) -> Result<(), LogError> {
-    let directory = Directory::new(Arc::clone(tables));
+    let directory = begun(segments, tables)?;
     let (applied, _) = directory.applied()?;
     for number in segments.numbers().into_iter().filter(|number| *number > applied) {
-        let mut segment = RamSegment::new(number);
-        segments.visit_segment(number, durable, &mut |record| {
-            apply(record, segments, &directory, &mut segment)
-        })?;
+        let segment = read_segment(segments, &directory, number, durable)?;
         if number < in_ram {
             ingester::store(&segment, &**tables, &directory, Policy::Ingest)?;
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::ram::Row;
-use super::tables::{EachRow, Put, Table, Tables};
+use super::tables::{CatchUp, EachRow, Put, Table, Tables};
 use crate::log::LogError;
 
 /// What opens the tables.
@@ -95,10 +95,7 @@ impl Tables for Reopening {
         self.generation.load(Ordering::Acquire)
     }
 
-    fn reopen(
-        &self,
-        catch_up: &dyn Fn(&Arc<dyn Tables>) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
+    fn reopen(&self, catch_up: CatchUp<'_>) -> Result<(), LogError> {
         // While there is no room, the old ones can at least be read.
         self.opener.check_room()?;
         *self.current.write() = None;

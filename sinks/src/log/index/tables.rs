@@ -25,6 +25,9 @@ pub(crate) type Put = (Vec<u8>, Option<Vec<u8>>);
 /// Takes a row; says whether to go on.
 pub(crate) type EachRow<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
+/// Brings tables up to the log.
+pub(crate) type CatchUp<'c> = &'c dyn Fn(&Arc<dyn Tables>) -> Result<(), LogError>;
+
 pub(crate) trait Tables: Send + Sync {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, LogError>;
     /// The last row whose key is at most `key`.
@@ -45,10 +48,7 @@ pub(crate) trait Tables: Send + Sync {
         0
     }
     /// Opens them anew after [`LogError::refuses_writes`]; `catch_up` writes what they forgot.
-    fn reopen(
-        &self,
-        _catch_up: &dyn Fn(&Arc<dyn Tables>) -> Result<(), LogError>,
-    ) -> Result<(), LogError> {
+    fn reopen(&self, _catch_up: CatchUp<'_>) -> Result<(), LogError> {
         Ok(())
     }
 }

@@ -1,10 +1,13 @@
 //! The log as a whole over files in memory, its threads stepped by hand.
 
 mod failing_disk;
+mod faults;
+mod ground;
 mod index;
 mod recovery;
 mod reopen;
 mod sink;
+mod trim;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +26,12 @@ use super::LogError;
 use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Memory};
-use super::index::{Index, Indexer, Ingester, MemoryTables, Policy, RamSegment, Retention, Tables};
+use super::index::{
+    Directory, Index, Indexer, Ingester, Keep, MemoryTables, Policy, RamSegment, Retention, Tables,
+    Trim,
+};
 use super::parts::{Parts, Storage};
+use super::snapshots::Snapshots;
 use super::space::Sizes;
 
 /// Small enough that a test fills several segments.
@@ -45,6 +52,7 @@ struct Rig {
     /// Segments that the tables do not hold yet.
     sealed: Vec<Arc<RamSegment>>,
     ingester: Ingester,
+    snapshots: Arc<Snapshots>,
     sent: Arc<FakeInjector>,
     answers: Arc<Answers>,
 }
@@ -66,9 +74,20 @@ impl Rig {
         let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);
         let indexer = Indexer { index: Arc::clone(&index), space: Arc::clone(&space) };
         let clock = Arc::new(VirtualClock::default());
+        let snapshots = Arc::new(Snapshots::written_at_once(Arc::new(Memory::default())));
         let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock) as _, RETAIN);
+        let trim = Trim {
+            index: Arc::clone(&index),
+            files: Arc::clone(&storage.files),
+            snapshots: Arc::clone(&snapshots),
+            clock: Arc::clone(&clock) as _,
+            keep: Keep::default(),
+            partitions: 1,
+            segment_bytes: SIZES.segment,
+            due_ms: i64::MIN,
+        };
         let ingester =
-            Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest, retention);
+            Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest, retention, trim);
         let (gate, answers, sealed) = (space.gate(), Arc::default(), Vec::new());
         Ok(Self {
             storage,
@@ -80,6 +99,7 @@ impl Rig {
             indexer,
             sealed,
             ingester,
+            snapshots,
             sent,
             answers,
         })

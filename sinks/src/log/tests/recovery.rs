@@ -181,6 +181,15 @@ fn seqs_and_lsns_go_on_after_a_restart_over_many_segments() {
 }
 
 #[test]
+fn an_index_of_a_later_format_is_refused() {
+    let (files, tables) = (Arc::new(Memory::default()), Arc::new(MemoryTables::default()));
+    drop(Rig::open(files.clone(), tables.clone()).expect("a new log"));
+    Directory::new(tables.clone()).set_format(99).expect("written");
+    let refused = Rig::open(files, tables).err().expect("later").to_string();
+    assert!(refused.contains("version 99") && refused.contains("`index`"), "{refused}");
+}
+
+#[test]
 fn an_index_of_another_log_is_refused() {
     let tables: Arc<dyn Tables> = Arc::new(MemoryTables::default());
     let mut rig = Rig::open(Arc::new(Memory::default()), Arc::clone(&tables)).expect("a new log");

@@ -1,0 +1,133 @@
+//! Cuts old segments off the front of the log, index and all.
+//!
+//! A segment goes when all in it is older than `keep`, or the log is larger than `keep_bytes`; never
+//! before each partition has a snapshot behind it, which a restart then needs. In this order, so that a
+//! crash at any moment leaves a log that opens: the base, which folds what goes; the floors of the
+//! conversations, below which readers look no more; the rows of the index; the files. A start finishes
+//! what was begun.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imflow_kind::Clock;
+use imflow_proto::record::Lsn;
+use imflow_proto::wire;
+use prost::Message as _;
+
+use super::{Index, Table, ram, read_segment};
+use crate::log::LogError;
+use crate::log::base::Base;
+use crate::log::files::Files;
+use crate::log::frame::MESSAGE;
+use crate::log::snapshots::Snapshots;
+
+/// How much of the log is kept; zeros: all of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keep {
+    pub time: Duration,
+    pub bytes: u64,
+}
+
+/// Cuts are made for at least one of so many segments, as each writes the base anew.
+const SHARE: usize = 16;
+
+pub(crate) struct Trim {
+    pub index: Arc<Index>,
+    pub files: Arc<dyn Files>,
+    pub snapshots: Arc<Snapshots>,
+    pub clock: Arc<dyn Clock>,
+    pub keep: Keep,
+    pub partitions: u32,
+    pub segment_bytes: u64,
+    /// Before this time the oldest segment is not old enough.
+    pub due_ms: i64,
+}
+
+impl Trim {
+    /// Cuts what is due.
+    pub(crate) fn step(&mut self) -> Result<(), LogError> {
+        let Some(upto) = self.due()? else { return Ok(()) };
+        Base::load(&*self.files)?.and(&self.index.segments, upto)?.store(&*self.files)?;
+        finish(&self.index, upto)?;
+        tracing::info!("the log was cut up to segment {upto}, as `keep` and `keep_bytes` want it");
+        Ok(())
+    }
+
+    /// The last segment to cut.
+    fn due(&mut self) -> Result<Option<u32>, LogError> {
+        if self.keep.time.is_zero() && self.keep.bytes == 0 {
+            return Ok(None);
+        }
+        let covered = self.snapshots.covered(self.partitions);
+        let (applied, _) = self.index.directory.applied()?;
+        let firsts = self.index.segments.firsts();
+        let (mut upto, mut count) = (None, 0);
+        for pair in firsts.windows(2) {
+            let ((number, _), (_, next_lsn)) = (pair[0], pair[1]);
+            let bytes = (firsts.len() - count) as u64 * self.segment_bytes;
+            let is_over = self.keep.bytes > 0 && bytes > self.keep.bytes;
+            if number > applied || next_lsn - 1 > covered || !(is_over || self.is_old(number)?) {
+                break;
+            }
+            (upto, count) = (Some(number), count + 1);
+        }
+        Ok(upto.filter(|_| count >= (firsts.len() / SHARE).max(1)))
+    }
+
+    /// Whether all messages of a segment are older than `keep`.
+    fn is_old(&mut self, number: u32) -> Result<bool, LogError> {
+        let now_ms = self.clock.now_ms() as i64;
+        if self.keep.time.is_zero() || now_ms < self.due_ms {
+            return Ok(false);
+        }
+        let mut newest_ms = i64::MIN;
+        let segments = &self.index.segments;
+        segments.visit_segment(number, Lsn::MAX, &mut |record| {
+            if record.kind == MESSAGE
+                && let Ok(message) = wire::Message::decode(record.payload)
+            {
+                newest_ms = newest_ms.max(message.created_at);
+            }
+            Ok(())
+        })?;
+        let due_ms = newest_ms.saturating_add(self.keep.time.as_millis() as i64);
+        if now_ms > due_ms {
+            return Ok(true);
+        }
+        self.due_ms = due_ms + 1;
+        Ok(false)
+    }
+}
+
+/// Takes what a base covers out of the index and off the disk.
+pub(crate) fn finish(index: &Index, upto: u32) -> Result<(), LogError> {
+    for number in index.segments.numbers().into_iter().filter(|number| *number <= upto) {
+        if number > index.directory.trimmed()? {
+            forget_rows(index, number)?;
+        }
+        index.segments.forget(number)?;
+    }
+    Ok(())
+}
+
+fn forget_rows(index: &Index, number: u32) -> Result<(), LogError> {
+    // The facts in it are in the directory already, which passes over them.
+    let read = read_segment(&index.segments, &index.directory, number, Lsn::MAX)?;
+    {
+        let _writing = index.writing.lock();
+        index.directory.set_floors(read.last_seqs())?;
+    }
+    index.tables.remove(Table::Messages, &mut read.message_rows().map(|(key, _)| key))?;
+    let mut ids = Vec::new();
+    for (key, _) in read.id_rows() {
+        let place = index.tables.get(Table::Ids, &key)?.and_then(|value| ram::read_place(&value));
+        // A row that points elsewhere belongs to a later message.
+        ids.extend(place.filter(|place| place.segment == number).map(|_| key));
+    }
+    if !ids.is_empty() {
+        index.tables.remove(Table::Ids, &mut ids.into_iter())?;
+    }
+    let _writing = index.writing.lock();
+    index.directory.set_trimmed(number)?;
+    index.tables.persist()
+}
