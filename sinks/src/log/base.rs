@@ -76,6 +76,9 @@ impl Base {
 
     /// Puts the rows into an index that was never told of them.
     pub(crate) fn fill(&self, tables: &dyn Tables) -> Result<(), LogError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         for rows in self.rows.chunks(1_000) {
             let put = |(key, value): &Row| (key.clone(), Some(value.clone()));
             tables.write(rows.iter().map(put).collect())?;

@@ -194,10 +194,10 @@ impl Directory {
         self.tables.persist()
     }
 
-    /// The version of the format of the tables' rows.
-    pub(crate) fn format(&self) -> Result<u64, LogError> {
+    /// The version of the format of the tables' rows, if it is noted.
+    pub(crate) fn format(&self) -> Result<Option<u64>, LogError> {
         let value = self.tables.get(Table::Directory, FORMAT)?;
-        Ok(value.map_or(1, |value| read_u64(&value)))
+        Ok(value.map(|value| read_u64(&value)))
     }
 
     /// Notes the version of the format of the tables' rows.

@@ -74,7 +74,7 @@ pub(crate) fn read_segment(
 fn begun(segments: &Segments, tables: &Arc<dyn Tables>) -> Result<Directory, LogError> {
     let directory = Directory::new(Arc::clone(tables));
     let (base, format) = (segments.base()?, directory.format()?);
-    if format > VERSION {
+    if let Some(format) = format.filter(|format| *format > VERSION) {
         return Err(LogError::Refused(format!(
             "the index has format version {format}, and this build reads version {VERSION}; start the build that wrote it, \
              or delete the folder `index` of the data directory, which is then rebuilt from the log"
@@ -90,7 +90,10 @@ fn begun(segments: &Segments, tables: &Arc<dyn Tables>) -> Result<Directory, Log
             base.segment
         )));
     }
-    directory.set_format(VERSION)?;
+    // Not at each start: one with a full disk has to work, for reads.
+    if format.is_none() {
+        directory.set_format(VERSION)?;
+    }
     Ok(directory)
 }
 
