@@ -29,7 +29,12 @@ const SKIPPED_WHEN_EMPTY: &[&str] = &[
     "ConversationChanged.user_id",
     "ConversationChanged.name",
     "ConversationInfo.name",
+    "Synced.after",
 ];
+
+/// Left out of JSON when false.
+const SKIPPED_WHEN_FALSE: &[&str] =
+    &["SyncedConversation.redelivered", "ConversationInfo.history_since_join"];
 
 /// Left out of JSON when unset.
 const UNSET_ENUMS_SKIPPED: &[&str] = &[
@@ -94,6 +99,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ".imflow.v1.Error.retry_after_ms",
         r#"#[serde(skip_serializing_if = "crate::json::is_zero")]"#,
     );
+    for field in SKIPPED_WHEN_FALSE {
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            r#"#[serde(skip_serializing_if = "std::ops::Not::not")]"#,
+        );
+    }
     for field in UNSET_ENUMS_SKIPPED {
         config.field_attribute(
             format!(".imflow.v1.{field}"),

@@ -3,6 +3,7 @@
 //! ```text
 //! validate -> dedup -> permission -> sequence -> (log) -> fanout
 //!                 grants --^  ^-------- facts ------'       ^-- routes -> presence
+//!             marks -> permission -> sequence -> cursors -> (log) -> fanout
 //! ```
 //!
 //! An operator knows its own ports and nobody behind them. Time enters as the `now` of a batch and as
@@ -13,6 +14,7 @@ use imflow_kind::{Form, Kind};
 mod branch;
 mod collection;
 mod count;
+mod cursors;
 mod deadletter;
 mod dedup;
 mod errors;
@@ -47,6 +49,7 @@ pub fn kinds() -> Vec<Kind> {
         Kind::new(&grants::DESCRIPTION, Form::Collection(grants::build)),
         Kind::operator(&permission::DESCRIPTION, permission::build),
         Kind::operator(&sequence::DESCRIPTION, sequence::build),
+        Kind::operator(&cursors::DESCRIPTION, cursors::build),
         Kind::new(&routes::DESCRIPTION, Form::Collection(routes::build)),
         Kind::operator(&presence::DESCRIPTION, presence::build),
         Kind::operator(&fanout::DESCRIPTION, fanout::build),

@@ -7,8 +7,8 @@ use imflow_kind::{Options, Shape, Value};
 use imflow_proto::Record;
 use imflow_proto::log::{Fact, fact};
 use imflow_proto::record::{
-    Command, Committed, CommittedFact, Grant, GrantChange, GrantSubject, Scalar, Scopes, Session,
-    Submission, Wish,
+    Command, Committed, CommittedFact, Grant, GrantChange, GrantSubject, Mark, MarkKind, Scalar,
+    Scopes, Session, Submission, Wish,
 };
 use imflow_proto::wire::{self, ConversationType, MemberInfo, MessageType, Role};
 
@@ -46,6 +46,17 @@ impl Sender {
 
     pub(crate) fn send(&self, conversation: &str, id: &str, text: &str) -> Record {
         Record::Submission(Arc::new(self.submission(conversation, id, text)))
+    }
+
+    pub(crate) fn mark(&self, conversation: &str, kind: MarkKind, seq: u64) -> Record {
+        Record::Mark(Arc::new(Mark {
+            ticket: self.answers.ticket(1),
+            session: Arc::clone(&self.session),
+            conversation_id: conversation.into(),
+            seq,
+            last_seq: seq,
+            kind,
+        }))
     }
 
     pub(crate) fn command(&self, conversation: &str, wish: Wish) -> Record {

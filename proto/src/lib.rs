@@ -1,6 +1,7 @@
 //! The wire of imflow: one schema in protobuf and JSON, the records that travel through the
 //! dataflow, the ids and the error codes. It knows nothing of the rest of the system.
 
+pub mod cursors;
 pub mod fingerprint;
 pub mod frame;
 pub mod id;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::id::ClientMsgId;
 use crate::keys::Keys;
-use crate::log::Fact;
+use crate::log::{CursorsMoved, Fact};
 pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
 use crate::ticket::Ticket;
 use crate::wire::{self, envelope::Body};
@@ -35,6 +35,10 @@ pub enum RecordType {
     Lookup,
     Found,
     Delivery,
+    Mark,
+    Moves,
+    Moved,
+    Nudge,
     FanoutStats,
     Row,
     Partial,
@@ -53,6 +57,7 @@ impl RecordType {
                 | Self::Command
                 | Self::Change
                 | Self::Query
+                | Self::Mark
                 | Self::Subscription
                 | Self::Lookup
                 | Self::Committed
@@ -97,6 +102,14 @@ pub enum Record {
     Found(Arc<Found>),
     /// An event and the users whose sessions get it.
     Delivery(Arc<Delivery>),
+    /// A device says how far it, or its user, has come.
+    Mark(Arc<Mark>),
+    /// Cursors of one conversation that have moved, not yet durable.
+    Moves(Arc<CursorsMoved>),
+    /// The same, durable.
+    Moved(Arc<Moved>),
+    /// A device is asked to pull what it has not confirmed.
+    Nudge(Arc<Nudge>),
     /// One fan-out, for analysts.
     FanoutStats(FanoutStats),
     /// A record that the file made up: fields by the schema of its port.
@@ -126,6 +139,10 @@ impl Record {
             Self::Lookup(_) => RecordType::Lookup,
             Self::Found(_) => RecordType::Found,
             Self::Delivery(_) => RecordType::Delivery,
+            Self::Mark(_) => RecordType::Mark,
+            Self::Moves(_) => RecordType::Moves,
+            Self::Moved(_) => RecordType::Moved,
+            Self::Nudge(_) => RecordType::Nudge,
             Self::FanoutStats(_) => RecordType::FanoutStats,
             Self::Row(_) => RecordType::Row,
             Self::Partial(_) => RecordType::Partial,
@@ -230,6 +247,7 @@ pub enum Refused {
     Submission(Arc<Submission>),
     Command(Arc<Command>),
     Query(Arc<Query>),
+    Mark(Arc<Mark>),
 }
 
 /// A refused command and the reason.
@@ -246,6 +264,7 @@ impl Rejection {
             Refused::Submission(submission) => &submission.ticket,
             Refused::Command(command) => &command.ticket,
             Refused::Query(query) => &query.ticket,
+            Refused::Mark(mark) => &mark.ticket,
         }
     }
 }
@@ -276,6 +295,7 @@ pub enum Wish {
         kind: wire::ConversationType,
         name: String,
         members: Vec<wire::MemberInfo>,
+        history_since_join: bool,
     },
     ChangeMembers {
         set: Vec<wire::MemberInfo>,
@@ -383,6 +403,9 @@ pub struct Query {
 pub enum Ask {
     History(wire::History),
     Sync(wire::Sync),
+    Resume(wire::Resume),
+    Timeline(wire::Timeline),
+    Cursors(wire::ListCursors),
     Conversations(wire::ListConversations),
     /// One conversation; whether the session may see it was decided before.
     Conversation(String),
@@ -394,7 +417,8 @@ impl Ask {
         match self {
             Self::History(history) => &history.conversation_id,
             Self::Conversation(id) => id,
-            Self::Sync(_) | Self::Conversations(_) => "",
+            Self::Cursors(list) => &list.conversation_id,
+            Self::Sync(_) | Self::Resume(_) | Self::Timeline(_) | Self::Conversations(_) => "",
         }
     }
 }
@@ -422,6 +446,42 @@ pub struct Delivery {
 pub enum Event {
     Message(Arc<Entry>),
     ConversationChanged(Arc<wire::ConversationChanged>),
+    Receipt(Arc<wire::Receipt>),
+}
+
+/// A device says how far it, or its user, has come in a conversation.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    pub ticket: Ticket,
+    pub session: Arc<Session>,
+    pub conversation_id: String,
+    pub seq: u64,
+    /// The last seq of the conversation; known once `seq` is held to it.
+    pub last_seq: u64,
+    pub kind: MarkKind,
+}
+
+/// Which cursor a mark moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkKind {
+    /// The device's: messages have come.
+    Delivered,
+    /// The user's: they have been read.
+    Read,
+}
+
+/// Cursors that have moved, durable.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    pub lsn: Lsn,
+    pub moves: Arc<CursorsMoved>,
+}
+
+/// One session is asked to pull what it has not confirmed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nudge {
+    pub session: Arc<Session>,
+    pub notify: wire::Notify,
 }
 
 /// One fan-out, for analysts.

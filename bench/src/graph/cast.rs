@@ -88,7 +88,12 @@ impl Cast {
             ticket,
             session: Arc::new(session),
             conversation_id: names::conversation(conversation),
-            wish: Wish::Create { kind: ConversationType::Group, name: String::new(), members },
+            wish: Wish::Create {
+                kind: ConversationType::Group,
+                name: String::new(),
+                members,
+                history_since_join: false,
+            },
         }))
     }
 

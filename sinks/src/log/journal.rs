@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use imflow_kind::{Gate, Journal, StoreError};
-use imflow_proto::log::Fact;
-use imflow_proto::record::{Committed, Lsn};
+use imflow_kind::{Durable, Gate, Journal, StoreError};
+use imflow_proto::log::{CursorsMoved, Fact};
+use imflow_proto::record::{Committed, Lsn, Moved};
 use imflow_proto::wire;
 use prost::Message as _;
 
 use super::LogError;
-use super::frame::MESSAGE;
+use super::frame::{CURSORS, MESSAGE};
 use super::index::Index;
 use super::snapshots::Snapshots;
 
@@ -20,22 +20,28 @@ pub(crate) struct LogJournal {
 }
 
 impl LogJournal {
-    fn replay_messages(
+    fn replay_durable(
         &self,
         after: Lsn,
-        visit: &mut dyn FnMut(Committed),
+        visit: &mut dyn FnMut(Durable<'_>),
     ) -> Result<(), LogError> {
         let segments = &self.index.segments;
         segments.visit(after, self.durable_lsn(), &mut |record| {
-            if record.kind == MESSAGE {
-                let message = wire::Message::decode(record.payload).map_err(|error| {
-                    segments.damaged(
-                        record.place.segment,
-                        u64::from(record.place.offset),
-                        &error.to_string(),
-                    )
-                })?;
-                visit(Committed::recovered(record.lsn, message));
+            let lsn = record.lsn;
+            let unreadable = |error: prost::DecodeError| {
+                let place = record.place;
+                segments.damaged(place.segment, u64::from(place.offset), &error.to_string())
+            };
+            match record.kind {
+                MESSAGE => {
+                    let message = wire::Message::decode(record.payload).map_err(unreadable)?;
+                    visit(Durable::Message(&Committed::recovered(lsn, message)));
+                }
+                CURSORS => {
+                    let moves = CursorsMoved::decode(record.payload).map_err(unreadable)?;
+                    visit(Durable::Moved(&Moved { lsn, moves: Arc::new(moves) }));
+                }
+                _ => {}
             }
             Ok(())
         })
@@ -43,8 +49,8 @@ impl LogJournal {
 }
 
 impl Journal for LogJournal {
-    fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Committed)) -> Result<(), StoreError> {
-        Ok(self.replay_messages(after, visit)?)
+    fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Durable<'_>)) -> Result<(), StoreError> {
+        Ok(self.replay_durable(after, visit)?)
     }
 
     fn facts(&self, visit: &mut dyn FnMut(Fact)) -> Result<(), StoreError> {

@@ -49,7 +49,8 @@ use parts::Storage;
 use stepped::SteppedLog;
 use threaded::ThreadedLog;
 
-/// `records: Ordered | Change`, `lookups: Lookup` → `committed: Committed`, `facts: Fact`, `found: Found`
+/// `records: Ordered | Change | Moves`, `lookups: Lookup` → `committed: Committed`, `facts: Fact`,
+/// `found: Found`, `moved: Moved`
 ///
 /// Source: SPEC M2 to M5.
 pub static DESCRIPTION: Description = Description {
@@ -58,7 +59,7 @@ pub static DESCRIPTION: Description = Description {
     summary: "makes messages and facts durable in a segment log on the local disk, and indexes them",
     doc: "What waits is committed as one group: one write and one fdatasync into a pre-zeroed segment. A commit starts when \
           the one before has returned, so groups grow with the load and a lone message waits for nobody.\n\n\
-          What leaves `committed` and `facts` is on disk. The reply to a change of facts leaves when every stage has applied it. \
+          What leaves `committed`, `facts` and `moved` is on disk. The reply to a change of facts leaves when every stage has applied it. \
           `lookups` asks whether a clientMsgId was committed within `retain`; the answer leaves on `found`.\n\n\
           The log lives in `log/` of the data directory, its index in `index/` (deleting it costs a slower start and nothing \
           else), snapshots of the operators' state in `snapshots/`. A damaged record refuses to start and names file and offset; \
@@ -66,8 +67,12 @@ pub static DESCRIPTION: Description = Description {
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
-        Port::of("records", &[RecordType::Ordered, RecordType::Change], "what to make durable")
-            .pays(),
+        Port::of(
+            "records",
+            &[RecordType::Ordered, RecordType::Change, RecordType::Moves],
+            "what to make durable",
+        )
+        .pays(),
         Port::of(
             "lookups",
             &[RecordType::Lookup],
@@ -80,6 +85,7 @@ pub static DESCRIPTION: Description = Description {
         Port::of("committed", &[RecordType::Committed], "durable messages"),
         Port::of("facts", &[RecordType::Fact], "durable facts"),
         Port::of("found", &[RecordType::Found], "answers to `lookups`"),
+        Port::of("moved", &[RecordType::Moved], "durable moves of cursors"),
     ],
     options: &[
         Opt::new(
@@ -131,7 +137,7 @@ pub static DESCRIPTION: Description = Description {
     ],
     example: "[sinks.store]\n\
               kind = \"log\"\n\
-              inputs = { records = [\"ordered\", \"allowed.facts\"], lookups = [\"fresh.lookups\"] }\n\
+              inputs = { records = [\"ordered\", \"allowed.facts\", \"cursors\"], lookups = [\"fresh.lookups\"] }\n\
               segment = \"256MiB\"\n",
     ..Description::EMPTY
 };

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use imflow_proto::record::{Ask, Command, Query, Session, Submission, Subscription, Wish};
+use imflow_proto::record::{
+    Ask, Command, Mark, MarkKind, Query, Scopes, Session, Submission, Subscription, Wish,
+};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    ChangeMembers, ConversationType, CreateConversation, Envelope, Error, ErrorCode, MemberInfo,
-    Pong, Role, Send, Sync,
+    ChangeMembers, ConversationType, CreateConversation, Cursor, Envelope, Error, ErrorCode,
+    MemberInfo, Pong, Role, Send, Sync,
 };
 use imflow_proto::{Record, Ticket, id};
 
@@ -22,7 +24,7 @@ use crate::checks::{
 /// Most users whose presence a session follows.
 const MAX_SUBSCRIBED: usize = 1_000;
 /// Most conversations in one sync.
-const MAX_CURSORS: usize = 1_000;
+const MAX_CURSORS: usize = 200;
 
 /// Output ports of the kind `websocket`, as in its description.
 pub(super) mod port {
@@ -31,6 +33,7 @@ pub(super) mod port {
     pub(crate) const SESSIONS: usize = 2;
     pub(crate) const SUBSCRIPTIONS: usize = 3;
     pub(crate) const QUERIES: usize = 4;
+    pub(crate) const MARKS: usize = 5;
 }
 
 /// A command that is fit for the dataflow.
@@ -39,6 +42,7 @@ pub(super) enum Intent {
     Send(Send),
     Command { conversation_id: String, wish: Wish },
     Ask(Ask),
+    Mark(Cursor, MarkKind),
     Subscribe(Vec<String>),
 }
 
@@ -94,6 +98,22 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
             check_cursors(&sync)?;
             Intent::Ask(Ask::Sync(sync))
         }
+        Some(Body::Resume(resume)) => {
+            require(scopes.read, "read")?;
+            check_after(&resume.after)?;
+            Intent::Ask(Ask::Resume(resume))
+        }
+        Some(Body::Timeline(timeline)) => {
+            require(scopes.read, "read")?;
+            Intent::Ask(Ask::Timeline(timeline))
+        }
+        Some(Body::Cursors(list)) => {
+            require(scopes.read, "read")?;
+            check_conversation(&list.conversation_id)?;
+            Intent::Ask(Ask::Cursors(list))
+        }
+        Some(Body::Read(cursor)) => mark(scopes, cursor, MarkKind::Read)?,
+        Some(Body::Delivered(cursor)) => mark(scopes, cursor, MarkKind::Delivered)?,
         Some(Body::PresenceSubscribe(subscribe)) => {
             require(scopes.read, "read")?;
             if subscribe.user_ids.len() > MAX_SUBSCRIBED {
@@ -117,6 +137,7 @@ impl Intent {
             Self::Command { .. } => port::COMMANDS,
             Self::Subscribe(_) => port::SUBSCRIPTIONS,
             Self::Ask(_) => port::QUERIES,
+            Self::Mark(..) => port::MARKS,
         }
     }
 
@@ -126,6 +147,7 @@ impl Intent {
             Self::Send(send) => &send.conversation_id,
             Self::Command { conversation_id, .. } => conversation_id,
             Self::Ask(Ask::History(history)) => &history.conversation_id,
+            Self::Mark(cursor, _) => &cursor.conversation_id,
             Self::Ask(_) | Self::Subscribe(_) => &session.user_id,
         }
     }
@@ -139,6 +161,14 @@ impl Intent {
                 Record::Command(Arc::new(Command { ticket, session, conversation_id, wish }))
             }
             Self::Ask(ask) => Record::Query(Arc::new(Query { ticket, session, ask })),
+            Self::Mark(Cursor { conversation_id, seq }, kind) => Record::Mark(Arc::new(Mark {
+                ticket,
+                session,
+                conversation_id,
+                seq,
+                last_seq: 0,
+                kind,
+            })),
             Self::Subscribe(user_ids) => Record::Subscription(Arc::new(Subscription {
                 ticket: Some(ticket),
                 session,
@@ -146,6 +176,13 @@ impl Intent {
             })),
         }
     }
+}
+
+/// Marking is for those who read.
+fn mark(scopes: Scopes, cursor: Cursor, kind: MarkKind) -> Result<Intent, Error> {
+    require(scopes.read, "read")?;
+    check_conversation(&cursor.conversation_id)?;
+    Ok(Intent::Mark(cursor, kind))
 }
 
 /// A payload is a slice of the read buffer; a copy lets the buffer go.
@@ -176,7 +213,12 @@ fn create_conversation(session: &Session, create: CreateConversation) -> Result<
         |user: &str, role: Role| MemberInfo { user_id: user.to_owned(), role: role.into() };
     let mut members = vec![member(me, my_role)];
     members.extend(others.into_iter().map(|user| member(user, Role::Member)));
-    Ok(Intent::Command { conversation_id, wish: Wish::Create { kind, name: create.name, members } })
+    let history_since_join = create.history_since_join;
+    if history_since_join && kind == ConversationType::OneToOne {
+        return Err(invalid("`historySinceJoin` is for groups: nobody joins a one-to-one later"));
+    }
+    let wish = Wish::Create { kind, name: create.name, members, history_since_join };
+    Ok(Intent::Command { conversation_id, wish })
 }
 
 fn one_to_one(me: &str, others: &BTreeSet<&str>, given: &str) -> Result<String, Error> {
@@ -238,7 +280,6 @@ fn check_cursors(sync: &Sync) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::websocket::testing::session;
-    use imflow_proto::record::Scopes;
     use imflow_proto::wire::{Ack, History, Ping};
 
     fn code(step: &Step) -> Option<ErrorCode> {

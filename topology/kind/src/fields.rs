@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use imflow_proto::log::{Fact, fact};
+use imflow_proto::log::{Cursors, CursorsMoved, Fact, fact};
 use imflow_proto::record::{
-    Event, FieldType, Grant, GrantChange, GrantSubject, Refused, Rejection, Scalar, Wish,
+    Event, FieldType, Grant, GrantChange, GrantSubject, MarkKind, Refused, Rejection, Scalar, Wish,
 };
 use imflow_proto::wire::{Message, Role, envelope::Body};
 use imflow_proto::{Record, RecordType};
@@ -106,6 +106,10 @@ pub fn fields_of(record: RecordType) -> &'static [Field] {
         RecordType::Query => QUERY,
         RecordType::Found => FOUND,
         RecordType::Delivery => DELIVERY,
+        RecordType::Mark => MARK,
+        RecordType::Moves => MOVES,
+        RecordType::Moved => MOVED,
+        RecordType::Nudge => NUDGE,
         RecordType::FanoutStats => FANOUT_STATS,
         RecordType::Row | RecordType::Partial => &[],
     }
@@ -225,16 +229,50 @@ const FOUND: &[Field] = fields!(Record::Found(it) =>
 );
 
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
-    "event": String(match it.event { Event::Message(_) => "message", Event::ConversationChanged(_) => "conversationChanged" }),
+    "event": String(match it.event { Event::Message(_) => "message", Event::ConversationChanged(_) => "conversationChanged", Event::Receipt(_) => "receipt" }),
     "conversationId": String(match &it.event {
         Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(notice) => &notice.conversation_id,
+        Event::Receipt(receipt) => &receipt.conversation_id,
     }),
     "senderId": String(delivered(&it.event).map_or("", |message| &message.sender_id)),
     "type": String(delivered(&it.event).map_or("", |message| message.r#type().as_str_name())),
     "text": String(delivered(&it.event).map_or("", |message| &message.text)),
     "seq": Int(delivered(&it.event).map_or(0, |message| message.seq as i64)),
     "recipients": Strings(&it.to),
+);
+
+const MARK: &[Field] = fields!(Record::Mark(it) =>
+    "conversationId": String(&it.conversation_id),
+    "userId": String(&it.session.user_id),
+    "deviceId": String(&it.session.device_id),
+    "seq": Int(it.seq as i64),
+    "read": Bool(it.kind == MarkKind::Read),
+);
+
+const MOVES: &[Field] = fields!(Record::Moves(it) =>
+    "conversationId": String(&it.conversation_id),
+    "members": Int(it.members.len() as i64),
+    "userId": String(first_of(it).map_or("", |cursors| &cursors.user_id)),
+    "deliveredSeq": Int(first_of(it).map_or(0, |cursors| cursors.delivered() as i64)),
+    "readSeq": Int(first_of(it).map_or(0, |cursors| cursors.read as i64)),
+);
+
+const MOVED: &[Field] = fields!(Record::Moved(it) =>
+    "lsn": Int(it.lsn as i64),
+    "conversationId": String(&it.moves.conversation_id),
+    "members": Int(it.moves.members.len() as i64),
+    "userId": String(first_of(&it.moves).map_or("", |cursors| &cursors.user_id)),
+    "deliveredSeq": Int(first_of(&it.moves).map_or(0, |cursors| cursors.delivered() as i64)),
+    "readSeq": Int(first_of(&it.moves).map_or(0, |cursors| cursors.read as i64)),
+);
+
+const NUDGE: &[Field] = fields!(Record::Nudge(it) =>
+    "conversationId": String(&it.notify.conversation_id),
+    "userId": String(&it.session.user_id),
+    "deviceId": String(&it.session.device_id),
+    "session": Int(it.session.number as i64),
+    "upToSeq": Int(it.notify.up_to_seq as i64),
 );
 
 const FANOUT_STATS: &[Field] = fields!(Record::FanoutStats(it) =>
@@ -250,6 +288,7 @@ fn refused(rejection: &Rejection) -> (&str, &str) {
         Refused::Submission(it) => (&it.send.conversation_id, &it.session.user_id),
         Refused::Command(it) => (&it.conversation_id, &it.session.user_id),
         Refused::Query(it) => (it.ask.conversation_id(), &it.session.user_id),
+        Refused::Mark(it) => (&it.conversation_id, &it.session.user_id),
     }
 }
 
@@ -279,9 +318,14 @@ fn grant(change: &GrantChange) -> Option<Grant> {
     }
 }
 
+/// The first of the members whose cursors moved; most often the only one.
+fn first_of(moves: &CursorsMoved) -> Option<&Cursors> {
+    moves.members.first()
+}
+
 fn delivered(event: &Event) -> Option<&Message> {
     match event {
         Event::Message(entry) => Some(&entry.message),
-        Event::ConversationChanged(_) => None,
+        Event::ConversationChanged(_) | Event::Receipt(_) => None,
     }
 }

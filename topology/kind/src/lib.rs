@@ -36,6 +36,6 @@ pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};
 pub use outside::{Act, Action, ActionValue, Actor, Outside, Script, Seen, World};
 pub use records::{RECORD_TYPES, record_meaning};
-pub use roles::{Journal, Outboxes, RoleName, Roles, Store, StoreError, Topology, View};
+pub use roles::{Durable, Journal, Outboxes, RoleName, Roles, Store, StoreError, Topology, View};
 pub use shape::Shape;
 pub use time::{Clock, SystemClock, Time, VirtualClock};

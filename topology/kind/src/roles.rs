@@ -4,8 +4,8 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use imflow_proto::log::Fact;
-use imflow_proto::record::{Committed, Lsn};
+use imflow_proto::log::{Cursors, Fact};
+use imflow_proto::record::{Committed, Lsn, Moved};
 use imflow_proto::{Record, wire};
 
 /// The name of a role, for checks and messages.
@@ -70,6 +70,42 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<wire::Messages, StoreError>;
 
+    /// The last `limit` messages with seq in `(after_seq, before_seq)`, and whether earlier ones of these are
+    /// left out.
+    ///
+    /// # Errors
+    /// As [`Store::messages`].
+    fn last_messages(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        before_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, StoreError>;
+
+    /// The last seq that was created before a time (milliseconds since the Unix epoch); 0 when there is none.
+    ///
+    /// # Errors
+    /// As [`Store::messages`].
+    fn seq_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, StoreError>;
+
+    /// The cursors of a user in a conversation; what the user wrote counts as read.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn cursors_of(&self, conversation_id: &str, user_id: &str) -> Result<Cursors, StoreError>;
+
+    /// How far the members of a conversation have come, by user id, after `after` (exclusive), at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn cursors(
+        &self,
+        conversation_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::CursorList, StoreError>;
+
     /// A conversation as `user_id` sees it; `None` when it does not exist.
     ///
     /// # Errors
@@ -104,6 +140,15 @@ pub struct View {
     /// `role` is unset for others than members, and for the banned.
     pub info: wire::ConversationInfo,
     pub banned: bool,
+    /// The last seq before the user became a member; 0 for others than members.
+    pub joined_after: u64,
+}
+
+impl View {
+    /// The user reads the messages after this seq.
+    pub fn reads_after(&self) -> u64 {
+        if self.info.history_since_join { self.joined_after } else { 0 }
+    }
 }
 
 /// A read that failed: what and where, for the log; the caller answers INTERNAL.
@@ -111,13 +156,38 @@ pub struct View {
 #[error("{0}")]
 pub struct StoreError(pub String);
 
+/// What recoverable state is a fold of.
+#[derive(Clone, Copy, Debug)]
+pub enum Durable<'a> {
+    Message(&'a Committed),
+    Moved(&'a Moved),
+}
+
+impl<'a> Durable<'a> {
+    /// Its position in the log.
+    pub fn lsn(self) -> Lsn {
+        match self {
+            Self::Message(committed) => committed.lsn,
+            Self::Moved(moved) => moved.lsn,
+        }
+    }
+
+    /// The conversation that it belongs to.
+    pub fn conversation_id(self) -> &'a str {
+        match self {
+            Self::Message(committed) => &committed.message.conversation_id,
+            Self::Moved(moved) => &moved.moves.conversation_id,
+        }
+    }
+}
+
 /// What the runtime recovers from. Offered as `Arc<dyn Journal>`.
 pub trait Journal: Send + Sync {
-    /// Calls `visit` for every durable message after `after`, in log order.
+    /// Calls `visit` for every durable message and move of cursors after `after`, in log order.
     ///
     /// # Errors
     /// When a record before the log's end cannot be read.
-    fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Committed)) -> Result<(), StoreError>;
+    fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Durable<'_>)) -> Result<(), StoreError>;
 
     /// Calls `visit` with facts that add up to all durable facts: one `created` for each conversation
     /// with its present members, then its mutes and bans.

@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use imflow_kind::{Store, StoreError, View};
 use imflow_proto::id::index_key;
-use imflow_proto::record::{Committed, CommittedFact, Lsn};
+use imflow_proto::log::Cursors;
+use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
 use imflow_proto::wire;
 use parking_lot::RwLock;
 
 pub(crate) use self::fjall::FjallTables;
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Directory, Views};
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
 pub(crate) use ram::RamSegment;
@@ -59,6 +60,7 @@ pub(crate) struct Group {
 pub(crate) enum Indexed {
     Message(Arc<Committed>, Place),
     Fact(Arc<CommittedFact>),
+    Moved(Arc<Moved>),
 }
 
 /// The index of one log.
@@ -132,14 +134,7 @@ impl Index {
         if let Some(seq) = in_ram {
             return Ok(seq);
         }
-        let last = self
-            .tables
-            .last_at_or_before(Table::Messages, &ram::run_key(conversation_id, u64::MAX))?;
-        Ok(last
-            .and_then(|(key, value)| {
-                Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)
-            })
-            .unwrap_or(0))
+        tables::last_seq(&*self.tables, conversation_id)
     }
 
     /// The places of at most `limit` messages after `after_seq`, in order of seq.
@@ -202,7 +197,145 @@ impl Index {
     }
 }
 
+impl Index {
+    /// The last messages of a range: as [`Index::page`], from the other end.
+    fn last_page(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        before_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, LogError> {
+        self.caught_up()?;
+        let before = before_seq.min(self.last_seq(conversation_id)?.saturating_add(1));
+        let wanted = before.saturating_sub(after_seq).saturating_sub(1);
+        let taken = wanted.min(limit as u64);
+        let from = before.saturating_sub(1) - taken;
+        let places = self.places(conversation_id, from, taken as usize)?;
+        let (mut items, mut bytes) = (Vec::with_capacity(places.len()), 0);
+        for place in places.iter().rev() {
+            bytes += place.len as usize;
+            if bytes > PAGE_BYTES && !items.is_empty() {
+                break;
+            }
+            let message = self.segments.message(*place)?;
+            // Where old messages have been dropped, later ones stand in their place.
+            if message.seq < before {
+                items.push(message);
+            }
+        }
+        items.reverse();
+        // Earlier ones may have been dropped from the log.
+        let more = match items.first() {
+            Some(first) if first.seq > after_seq + 1 => {
+                let earliest = self.places(conversation_id, after_seq, 1)?;
+                let shown = self.places(conversation_id, first.seq - 1, 1)?;
+                earliest != shown
+            }
+            _ => false,
+        };
+        Ok(wire::Messages { items, more })
+    }
+
+    /// Times never decrease along a conversation, so a few looks find the place.
+    fn last_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, LogError> {
+        self.caught_up()?;
+        // Everything up to `low` was created before, everything from `high` on was not.
+        let (mut low, mut high) = (0, self.last_seq(conversation_id)? + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let place = self.places(conversation_id, middle - 1, 1)?;
+            let message = place.first().map(|place| self.segments.message(*place)).transpose()?;
+            match message {
+                Some(message) if message.created_at >= time_ms => high = middle,
+                Some(message) => low = message.seq.max(middle),
+                None => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    fn cursors_row(&self, conversation_id: &str, user_id: &str) -> Result<Cursors, LogError> {
+        let mut cursors = self.directory.cursors_row(conversation_id, user_id)?;
+        let in_ram = self.ram.read().written(conversation_id, user_id);
+        let written = match in_ram {
+            Some(seq) => seq,
+            None => self.directory.written(conversation_id, user_id)?,
+        };
+        cursors.advance_read(written);
+        Ok(cursors)
+    }
+
+    fn cursor_list(
+        &self,
+        conversation_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::CursorList, LogError> {
+        let (mut items, mut after) = (Vec::new(), after.to_owned());
+        // One more than wanted, to know whether more follow; those who left are not shown.
+        while items.len() <= limit {
+            let rows =
+                self.directory.cursors_of(conversation_id, &after, limit + 1 - items.len())?;
+            let Some(last) = rows.last() else { break };
+            after.clone_from(&last.user_id);
+            for row in rows {
+                if self.directory.is_member(conversation_id, &row.user_id)? {
+                    let row = self.cursors_row(conversation_id, &row.user_id)?;
+                    let (delivered, read) = (row.delivered(), row.read);
+                    items.push(wire::MemberCursor { user_id: row.user_id, delivered, read });
+                }
+            }
+        }
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Ok(wire::CursorList { items, more })
+    }
+
+    /// Adds what the messages and the cursors say to what the facts say.
+    fn complete(&self, view: &mut View, user_id: &str) -> Result<(), LogError> {
+        let info = &mut view.info;
+        info.last_seq = self.last_seq(&info.conversation_id)?;
+        if info.role() != wire::Role::Unspecified {
+            let cursors = self.cursors_row(&info.conversation_id, user_id)?;
+            info.read_seq = cursors.read;
+            info.delivered_seq = cursors.delivered();
+            info.unread = info.last_seq.saturating_sub(cursors.read.max(view.joined_after));
+        }
+        Ok(())
+    }
+}
+
 impl Store for Index {
+    fn last_messages(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        before_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, StoreError> {
+        Ok(self.last_page(conversation_id, after_seq, before_seq, limit)?)
+    }
+
+    fn seq_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, StoreError> {
+        Ok(self.last_before(conversation_id, time_ms)?)
+    }
+
+    fn cursors_of(&self, conversation_id: &str, user_id: &str) -> Result<Cursors, StoreError> {
+        self.caught_up()?;
+        Ok(self.cursors_row(conversation_id, user_id)?)
+    }
+
+    fn cursors(
+        &self,
+        conversation_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::CursorList, StoreError> {
+        self.caught_up()?;
+        Ok(self.cursor_list(conversation_id, after, limit)?)
+    }
+
     fn messages(
         &self,
         conversation_id: &str,
@@ -220,7 +353,7 @@ impl Store for Index {
         self.caught_up()?;
         let view = self.directory.conversation(conversation_id, user_id)?;
         let Some(mut view) = view else { return Ok(None) };
-        view.info.last_seq = self.last_seq(conversation_id)?;
+        self.complete(&mut view, user_id)?;
         Ok(Some(view))
     }
 
@@ -231,11 +364,12 @@ impl Store for Index {
         limit: usize,
     ) -> Result<wire::ConversationList, StoreError> {
         self.caught_up()?;
-        let mut list = self.directory.conversations_of(user_id, after, limit)?;
-        for item in &mut list.items {
-            item.last_seq = self.last_seq(&item.conversation_id)?;
+        let Views { mut items, more } = self.directory.conversations_of(user_id, after, limit)?;
+        for view in &mut items {
+            self.complete(view, user_id)?;
         }
-        Ok(list)
+        let items = items.into_iter().map(|view| view.info).collect();
+        Ok(wire::ConversationList { items, more })
     }
 
     fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError> {

@@ -42,6 +42,8 @@ struct Timeline {
     conversation_id: Box<str>,
     /// By seq.
     entries: Vec<Entry>,
+    /// The last seq of each sender.
+    written: FingerprintMap<(Box<str>, u64)>,
 }
 
 #[derive(Clone, Copy)]
@@ -88,9 +90,17 @@ impl Ram {
     }
 
     pub(crate) fn last_seq(&self, conversation_id: &str) -> Option<u64> {
+        self.newest_first().find_map(|segment| segment.last_seq(conversation_id))
+    }
+
+    /// The last seq that a user has written, if any of it is here.
+    pub(crate) fn written(&self, conversation_id: &str, user_id: &str) -> Option<u64> {
         let conversation = Fingerprint::of(conversation_id);
-        self.newest_first()
-            .find_map(|segment| Some(segment.timelines.get(&conversation)?.entries.last()?.seq))
+        let member = conversation.then(Fingerprint::of(user_id));
+        self.newest_first().find_map(|segment| {
+            let (_, seq) = segment.timelines.get(&conversation)?.written.get(&member)?;
+            Some(*seq)
+        })
     }
 
     /// The oldest seq of a conversation that is here, and the places after `after_seq`.
@@ -135,7 +145,10 @@ impl RamSegment {
         let timeline = self.timelines.entry(keys.conversation).or_insert_with(|| Timeline {
             conversation_id: message.conversation_id.as_str().into(),
             entries: Vec::new(),
+            written: FingerprintMap::default(),
         });
+        let written = timeline.written.entry(keys.member);
+        written.or_insert_with(|| (message.sender_id.as_str().into(), 0)).1 = message.seq;
         match timeline.entries.last() {
             Some(last) if last.seq >= entry.seq => tracing::error!(
                 "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",
@@ -146,6 +159,19 @@ impl RamSegment {
             ),
             _ => timeline.entries.push(entry),
         }
+    }
+
+    /// The highest seq of a conversation.
+    pub(crate) fn last_seq(&self, conversation_id: &str) -> Option<u64> {
+        Some(self.timelines.get(&Fingerprint::of(conversation_id))?.entries.last()?.seq)
+    }
+
+    /// Conversation, sender, and the last seq that the sender has written there.
+    pub(crate) fn last_written(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.timelines.values().flat_map(|timeline| {
+            let written = timeline.written.values();
+            written.map(|(sender, seq)| (&*timeline.conversation_id, &**sender, *seq))
+        })
     }
 
     /// The rows of the table of messages, sorted.

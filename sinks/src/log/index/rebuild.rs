@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Buf as _;
-use imflow_proto::log::Fact;
+use imflow_proto::log::{CursorsMoved, Fact};
 use imflow_proto::record::Lsn;
 use imflow_proto::{Keys, wire};
 use prost::Message as _;
@@ -14,9 +14,9 @@ use prost::Message as _;
 use super::directory::Directory;
 use super::ingester::{self, Policy};
 use super::ram::RamSegment;
-use super::tables::Tables;
+use super::tables::{self, Tables};
 use crate::log::LogError;
-use crate::log::frame::{FACT, MESSAGE};
+use crate::log::frame::{CURSORS, FACT, MESSAGE};
 use crate::log::segments::{Segments, Visited};
 
 /// Reads what is missing up to the last durable record; gives the index of the last segment.
@@ -50,7 +50,7 @@ pub(crate) fn rebuild(
             open = RamSegment::new(number);
         }
         segments.visit_segment(number, durable, &mut |record| {
-            apply(record, segments, &directory, &mut open)
+            apply(record, segments, (&directory, &**tables), &mut open)
         })?;
     }
     Ok(open)
@@ -59,7 +59,7 @@ pub(crate) fn rebuild(
 fn apply(
     record: Visited<'_>,
     segments: &Segments,
-    directory: &Directory,
+    (directory, tables): (&Directory, &dyn Tables),
     open: &mut RamSegment,
 ) -> Result<(), LogError> {
     let mut payload = record.payload;
@@ -72,7 +72,17 @@ fn apply(
             let message = wire::Message::decode(&mut payload).map_err(unreadable)?;
             open.insert(&message, &Keys::of_message(&message), place);
         }
-        FACT => directory.apply(record.lsn, &Fact::decode(&mut payload).map_err(unreadable)?)?,
+        FACT => {
+            let fact = Fact::decode(&mut payload).map_err(unreadable)?;
+            let last_seq = match open.last_seq(&fact.conversation_id) {
+                Some(seq) => seq,
+                None => tables::last_seq(tables, &fact.conversation_id)?,
+            };
+            directory.apply(record.lsn, &fact, last_seq)?;
+        }
+        CURSORS => {
+            directory.advance(&CursorsMoved::decode(&mut payload).map_err(unreadable)?)?;
+        }
         other => {
             let found =
                 format!("record {} is of kind {other}, which this build does not know", record.lsn);

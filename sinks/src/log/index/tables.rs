@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use parking_lot::RwLock;
 
-use super::ram::Row;
+use super::ram::{self, Row};
 use crate::log::LogError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,16 @@ pub(crate) trait Tables: Send + Sync {
     -> Result<(), LogError>;
     /// Makes all changes of the directory durable.
     fn persist(&self) -> Result<(), LogError>;
+}
+
+/// The highest seq of a conversation that the tables know; 0 when it has no messages there.
+pub(crate) fn last_seq(tables: &dyn Tables, conversation_id: &str) -> Result<u64, LogError> {
+    let last =
+        tables.last_at_or_before(Table::Messages, &ram::run_key(conversation_id, u64::MAX))?;
+    let seq = last.and_then(|(key, value)| {
+        Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)
+    });
+    Ok(seq.unwrap_or(0))
 }
 
 /// Visits the rows whose keys begin with `prefix`.

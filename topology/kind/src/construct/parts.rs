@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use imflow_proto::Record;
 use imflow_proto::keys::Keys;
-use imflow_proto::log::{self, Fact, fact};
+use imflow_proto::log::{self, Cursors, CursorsMoved, DeviceCursor, Fact, fact};
 use imflow_proto::record::{
     Command, Delivery, Entry, Event, FanoutStats, FieldType, Grant, GrantChange, GrantSubject,
-    Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session, Submission, Wish,
+    Mark, MarkKind, Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session, Submission,
+    Wish,
 };
 use imflow_proto::wire::{
     ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
@@ -100,6 +101,7 @@ impl Fields<'_> {
                     kind: ConversationType::Group,
                     name: String::new(),
                     members: vec![member(&session.user_id)],
+                    history_since_join: false,
                 },
                 "changeMembers" => {
                     Wish::ChangeMembers { set: vec![member("bob")], remove: Vec::new() }
@@ -122,6 +124,7 @@ impl Fields<'_> {
                     r#type: ConversationType::Group.into(),
                     name: String::new(),
                     members: vec![bob()],
+                    ..Default::default()
                 }),
                 "members" => fact::Change::Members(log::MembersChanged {
                     set: vec![bob()],
@@ -173,6 +176,36 @@ impl Fields<'_> {
         let (session, message) = (Some(self.session("senderId")), self.message());
         let keys = Keys::of_message(&message);
         Entry { lsn: 0, ticket: None, session, message, keys }
+    }
+
+    pub(super) fn mark(&mut self) -> Mark {
+        let kind = match self.bool("read", false) {
+            true => MarkKind::Read,
+            false => MarkKind::Delivered,
+        };
+        Mark {
+            ticket: ticket(0),
+            session: self.session("userId"),
+            conversation_id: self.string("conversationId", "lobby"),
+            seq: self.int("seq", 1).max(0) as u64,
+            last_seq: 0,
+            kind,
+        }
+    }
+
+    /// Of one member, who uses one device.
+    pub(super) fn moves(&mut self) -> CursorsMoved {
+        let (read, delivered) = (self.int("readSeq", 1), self.int("deliveredSeq", 1));
+        let device = DeviceCursor { device_id: "phone".into(), delivered: delivered.max(0) as u64 };
+        let cursors = Cursors {
+            user_id: self.string("userId", "alice"),
+            read: read.max(0) as u64,
+            devices: vec![device],
+        };
+        CursorsMoved {
+            conversation_id: self.string("conversationId", "lobby"),
+            members: vec![cursors],
+        }
     }
 
     pub(super) fn fanout_stats(&mut self) -> FanoutStats {
