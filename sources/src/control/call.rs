@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use imflow_proto::record::{Command, Scopes, Session, Submission, Wish};
+use imflow_proto::record::{Ask, Command, Query, Scopes, Session, Submission, Wish};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{self, ErrorCode};
 use imflow_proto::{Record, Requester, Ticket};
@@ -13,6 +13,7 @@ use crate::refusal::Refusal;
 
 const MESSAGES: usize = 0;
 const COMMANDS: usize = 1;
+const QUERIES: usize = 2;
 /// What a command weighs beside its text.
 const OVERHEAD_BYTES: usize = 256;
 
@@ -57,6 +58,16 @@ impl Shared {
         let session = session(user_id);
         let record = |ticket| Record::Submission(Arc::new(Submission::new(ticket, session, send)));
         self.call(worker, MESSAGES, bytes, record).await
+    }
+
+    /// Asks what `user_id` may read; empty: what anybody may.
+    pub(super) async fn ask(&self, user_id: &str, ask: Ask) -> Result<Body, Refusal> {
+        let key = if user_id.is_empty() { ask.conversation_id() } else { user_id };
+        let worker = self.injector.worker_of(key);
+        let mut session = session(user_id);
+        Arc::make_mut(&mut session).scopes.admin = user_id.is_empty();
+        let record = |ticket| Record::Query(Arc::new(Query { ticket, session, ask }));
+        self.call(worker, QUERIES, OVERHEAD_BYTES, record).await
     }
 
     async fn call(

@@ -67,6 +67,8 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         facts::conversations_of_user,
         messages::send_message,
         messages::list_messages,
+        messages::list_cursors,
+        messages::timeline,
         topology::get_topology,
     )
 )]
