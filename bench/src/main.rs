@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
-use load::{acks, replay, throughput};
+use load::{acks, history, replay, throughput};
 use report::Report;
 use server::ServerArgs;
 
@@ -62,6 +62,7 @@ enum Command {
     Acks(acks::AcksArgs),
     Throughput(throughput::ThroughputArgs),
     Replay(replay::ReplayArgs),
+    History(history::HistoryArgs),
     Graph(graph::GraphArgs),
     Check(compile::CheckArgs),
     Operators(operators::OperatorsArgs),
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         Command::Acks(args) => show(acks::run(server, args)),
         Command::Throughput(args) => show(throughput::run(server, args)),
         Command::Replay(args) => show(replay::run(server, args)),
+        Command::History(args) => show(history::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
         Command::Check(args) => show(compile::run(&server.config, args)),
         Command::Operators(args) => show(operators::run(&server.config, args)),
@@ -108,6 +110,7 @@ fn all(server: &ServerArgs) -> Result<Vec<Report>, Failure> {
     reports.extend(show(acks::run(server, &acks::AcksArgs::default()))?);
     reports.extend(show(throughput::run(server, &throughput::ThroughputArgs::default()))?);
     reports.extend(show(replay::run(server, &replay::ReplayArgs::default()))?);
+    reports.extend(show(history::run(server, &history::HistoryArgs::default()))?);
     let rows: Vec<_> = reports.iter().flat_map(Report::rows).collect();
     println!("{}", report::table(&rows));
     Ok(reports)

@@ -86,8 +86,12 @@ fn both_forms_of_the_drivers_commands_are_the_schemas() {
         text: text.text.clone(),
         payload: Default::default(),
     };
-    let wire_history =
-        wire::History { conversation_id: "g1".into(), after_seq: 70_000, limit: 100 };
+    let wire_history = wire::History {
+        conversation_id: "g1".into(),
+        after_seq: 70_000,
+        limit: 100,
+        ..wire::History::default()
+    };
     let pairs = [
         (send, Body::Send(wire_send)),
         (history, Body::History(wire_history)),

@@ -14,6 +14,8 @@ pub(super) enum Input {
     Direct(String),
     /// Show the last so many messages again.
     History(u64),
+    /// Who has read how far.
+    Seen,
     Help,
     Quit,
     /// An empty line.
@@ -29,6 +31,7 @@ pub(super) const HELP: &str = "\
 /new ID a b      make a group with these members and switch to it
 /dm USER         talk with one user
 /history [N]     the last N messages again (20)
+/seen            who has read how far
 /quit            leave (or Ctrl-D)
 //text           a message that starts with a slash";
 
@@ -61,6 +64,7 @@ pub(super) fn parse(line: &str) -> Input {
             Ok(count @ 1..=1000) => Input::History(count),
             _ => Input::Wrong(format!("`{count}` is not a number from 1 to 1000")),
         },
+        ("seen", []) => Input::Seen,
         ("help" | "?", _) => Input::Help,
         ("quit" | "exit", _) => Input::Quit,
         _ => Input::Wrong(format!(

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use imflow_proto::wire::{ConversationInfo, ConversationType, MessageType};
+use imflow_proto::wire::{ConversationInfo, ConversationType, MemberCursor, MessageType};
 
 /// A line to print.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,7 +101,12 @@ impl Screen {
     }
 }
 
-/// `lobby  GROUP  3 members  last 12`
+/// `bob  read 12, has 14`
+pub(super) fn seen(cursor: &MemberCursor) -> String {
+    format!("{}  read {}, has {}", cursor.user_id, cursor.read, cursor.delivered)
+}
+
+/// `lobby  GROUP  3 members  last 12  2 unread`
 pub(super) fn conversation(info: &ConversationInfo) -> String {
     let kind = match info.r#type() {
         ConversationType::Unspecified => "?",
@@ -111,6 +116,9 @@ pub(super) fn conversation(info: &ConversationInfo) -> String {
         "{}  {kind}  {} members  last {}",
         info.conversation_id, info.member_count, info.last_seq
     );
+    if info.unread > 0 {
+        let _ = write!(line, "  {} unread", info.unread);
+    }
     if !info.name.is_empty() {
         let _ = write!(line, "  {}", info.name);
     }

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use imflow_proto::wire::{
-    ConversationType, CreateConversation, Envelope, Error, History, ListConversations, Message,
-    Push, envelope::Body, push,
+    ConversationType, CreateConversation, Cursor, Envelope, Error, History, ListConversations,
+    ListCursors, Message, Push, envelope::Body, push,
 };
 
 use super::input::{HELP, Input, parse};
 use super::outbox::Outbox;
-use super::screen::{Line, Screen, Shown, conversation};
+use super::screen::{Line, Screen, Shown, conversation, seen};
 use super::timeline::Timeline;
 
 /// So many messages are shown of a conversation that is entered.
@@ -43,6 +43,10 @@ enum Pending {
     Pull(String),
     /// Messages that were shown before.
     Again,
+    /// Who has read how far.
+    Seen,
+    /// That everything shown was read. One at a time, so that a quick talk does not double the commands.
+    Read,
     Create,
 }
 
@@ -101,9 +105,10 @@ impl State {
         self.quit
     }
 
-    /// Whether nothing waits for an answer any more.
+    /// Whether nobody waits for an answer any more.
     pub(super) fn is_idle(&self) -> bool {
-        self.outbox.is_empty() && self.pending.is_empty()
+        let waits = |pending: &Pending| !matches!(pending, Pending::Read);
+        self.outbox.is_empty() && !self.pending.values().any(waits)
     }
 
     /// Whether no more lines should be read for now.
@@ -134,8 +139,9 @@ impl State {
         self.outbox.take_back();
         self.effects.send.clear();
         self.entering.clear();
-        let commands =
-            |pending: &Pending| matches!(pending, Pending::List | Pending::Create | Pending::Again);
+        let commands = |pending: &Pending| {
+            matches!(pending, Pending::List | Pending::Create | Pending::Again | Pending::Seen)
+        };
         let unanswered = self.pending.drain().filter(|(_, pending)| commands(pending)).count();
         self.note(&format!("{reason}; connecting again"));
         if unanswered > 0 {
@@ -182,6 +188,11 @@ impl State {
                 self.create(String::new(), ConversationType::OneToOne, vec![user]);
             }
             Input::History(count) => self.show_again(count),
+            Input::Seen => {
+                let list =
+                    ListCursors { conversation_id: self.current.clone(), ..Default::default() };
+                self.ask(Pending::Seen, Body::Cursors(list));
+            }
         }
     }
 
@@ -211,6 +222,19 @@ impl State {
                 }
             }
             None => {}
+        }
+        self.mark_read();
+    }
+
+    /// Tells that what is shown of the current conversation was read.
+    fn mark_read(&mut self) {
+        let waits = self.pending.values().any(|pending| matches!(pending, Pending::Read));
+        if waits || !self.connected {
+            return;
+        }
+        if let Some(seq) = self.timelines.get_mut(&self.current).and_then(Timeline::unread) {
+            let cursor = Cursor { conversation_id: self.current.clone(), seq };
+            self.ask(Pending::Read, Body::Read(cursor));
         }
     }
 
@@ -258,6 +282,13 @@ impl State {
             (Pending::Again, Body::Messages(messages)) => {
                 messages.items.iter().for_each(|message| self.show(message));
             }
+            (Pending::Read, Body::Done(_)) => {}
+            (Pending::Seen, Body::CursorList(list)) => {
+                list.items.iter().for_each(|cursor| self.note(&seen(cursor)));
+                if list.items.is_empty() {
+                    self.note("nobody has read anything yet");
+                }
+            }
             (Pending::Create, Body::Conversation(info)) => self.switch(info.conversation_id),
             (pending, Body::Error(error)) => self.refused(pending, &error),
             _ => self.note("the server gave an answer of another kind than was asked for"),
@@ -279,7 +310,7 @@ impl State {
             Pending::Enter(conversation) => {
                 self.entering.remove(&conversation);
             }
-            Pending::List | Pending::Again | Pending::Create => {}
+            Pending::List | Pending::Again | Pending::Seen | Pending::Read | Pending::Create => {}
         }
     }
 
@@ -293,7 +324,13 @@ impl State {
 
     fn create(&mut self, id: String, kind: ConversationType, members: Vec<String>) {
         let name = String::new();
-        let create = CreateConversation { conversation_id: id, r#type: kind.into(), name, members };
+        let create = CreateConversation {
+            conversation_id: id,
+            r#type: kind.into(),
+            name,
+            members,
+            history_since_join: false,
+        };
         self.ask(Pending::Create, Body::CreateConversation(create));
     }
 
@@ -328,6 +365,7 @@ impl State {
             conversation_id: self.current.clone(),
             after_seq: timeline.shown().saturating_sub(count),
             limit: u32::try_from(count).unwrap_or(u32::MAX),
+            ..History::default()
         };
         self.ask(Pending::Again, Body::History(history));
     }
@@ -341,6 +379,8 @@ impl State {
                 }
                 self.pull(&notify.conversation_id);
             }
+            // `/seen` shows them: a note for each would bury the talk.
+            push::Event::Receipt(_) => {}
             push::Event::Presence(notice) => {
                 let standing = if notice.online { "online" } else { "offline" };
                 self.note(&format!("{} is {standing}", notice.user_id));
@@ -389,8 +429,12 @@ impl State {
     fn pull(&mut self, conversation: &str) {
         let timeline = self.timelines.get_mut(conversation).filter(|_| self.connected);
         if let Some(after_seq) = timeline.and_then(Timeline::pull) {
-            let history =
-                History { conversation_id: conversation.to_owned(), after_seq, limit: PAGE };
+            let history = History {
+                conversation_id: conversation.to_owned(),
+                after_seq,
+                limit: PAGE,
+                ..History::default()
+            };
             self.ask(Pending::Pull(conversation.to_owned()), Body::History(history));
         }
     }
