@@ -30,11 +30,39 @@ const SKIPPED_WHEN_EMPTY: &[&str] = &[
     "ConversationChanged.name",
     "ConversationInfo.name",
     "Synced.after",
+    "Origin.sender_id",
+    "Action.emoji",
+];
+
+/// Most messages have none of these: they are kept behind a pointer, and left out of JSON when unset.
+const RARE: &[&str] =
+    &["Send.forward_of", "Message.forward_of", "Message.action", "Message.amended"];
+
+/// Further fields that are left out of JSON when they say nothing, and the function that tells.
+const SKIPPED_WHEN: &[(&str, &str)] = &[
+    ("Error.retry_after_ms", "crate::json::is_zero"),
+    ("Send.reply_to", "crate::json::is_zero"),
+    ("Message.reply_to", "crate::json::is_zero"),
+    ("Send.mentions", "Vec::is_empty"),
+    ("Message.mentions", "Vec::is_empty"),
+    ("Edit.mentions", "Vec::is_empty"),
+    ("Amended.revoked_at", "crate::json::is_zero"),
+    ("Amended.revoked_by", "String::is_empty"),
+    ("Amended.edited_at", "crate::json::is_zero"),
+    ("Amended.edits", "crate::json::is_zero"),
+    ("Amended.reactions", "Vec::is_empty"),
 ];
 
 /// Left out of JSON when false.
-const SKIPPED_WHEN_FALSE: &[&str] =
-    &["SyncedConversation.redelivered", "ConversationInfo.history_since_join"];
+const SKIPPED_WHEN_FALSE: &[&str] = &[
+    "SyncedConversation.redelivered",
+    "ConversationInfo.history_since_join",
+    "Send.mention_all",
+    "Message.mention_all",
+    "Edit.mention_all",
+    "React.remove",
+    "Action.remove",
+];
 
 /// Left out of JSON when unset.
 const UNSET_ENUMS_SKIPPED: &[&str] = &[
@@ -95,14 +123,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             r#"#[serde(with = "crate::json::base64", skip_serializing_if = "bytes::Bytes::is_empty")]"#,
         );
     }
-    config.field_attribute(
-        ".imflow.v1.Error.retry_after_ms",
-        r#"#[serde(skip_serializing_if = "crate::json::is_zero")]"#,
-    );
+    for field in RARE {
+        config.boxed(format!(".imflow.v1.{field}"));
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            r#"#[serde(skip_serializing_if = "Option::is_none")]"#,
+        );
+    }
     for field in SKIPPED_WHEN_FALSE {
         config.field_attribute(
             format!(".imflow.v1.{field}"),
             r#"#[serde(skip_serializing_if = "std::ops::Not::not")]"#,
+        );
+    }
+    for (field, test) in SKIPPED_WHEN {
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            format!(r#"#[serde(skip_serializing_if = "{test}")]"#),
         );
     }
     for field in UNSET_ENUMS_SKIPPED {

@@ -1,9 +1,9 @@
 //! The operator kinds: pure state machines, one file each, and collections written in differential.
 //!
 //! ```text
-//! validate -> dedup -> permission -> sequence -> (log) -> fanout
-//!                 grants --^  ^-------- facts ------'       ^-- routes -> presence
-//!             marks -> permission -> sequence -> cursors -> (log) -> fanout
+//! validate -> dedup -> amend -> permission -> sequence -> (log) -> fanout
+//!                          grants --^  ^-------- facts ------'       ^-- routes -> presence
+//!                      marks -> permission -> sequence -> cursors -> (log) -> fanout
 //! ```
 //!
 //! An operator knows its own ports and nobody behind them. Time enters as the `now` of a batch and as
@@ -11,6 +11,7 @@
 
 use imflow_kind::{Form, Kind};
 
+mod amend;
 mod branch;
 mod collection;
 mod count;
@@ -46,6 +47,7 @@ pub fn kinds() -> Vec<Kind> {
     vec![
         Kind::operator(&validate::DESCRIPTION, validate::build),
         Kind::operator(&dedup::DESCRIPTION, dedup::build),
+        Kind::operator(&amend::DESCRIPTION, amend::build),
         Kind::new(&grants::DESCRIPTION, Form::Collection(grants::build)),
         Kind::operator(&permission::DESCRIPTION, permission::build),
         Kind::operator(&sequence::DESCRIPTION, sequence::build),

@@ -148,7 +148,8 @@ impl Sequence {
 
     fn order(&mut self, submission: Arc<Submission>, now_ms: i64) -> Entry {
         // Nobody else holds a submission here unless a tap or a second branch does: move the strings out.
-        let Submission { ticket, session, send, keys, .. } = Arc::unwrap_or_clone(submission);
+        let Submission { ticket, session, send, keys, reference, .. } =
+            Arc::unwrap_or_clone(submission);
         let position = self.position(&keys, &send.conversation_id);
         position.assigned += 1;
         position.assigned_at = position.assigned_at.max(now_ms);
@@ -163,6 +164,12 @@ impl Sequence {
             text: send.text,
             payload: send.payload,
             created_at,
+            reply_to: send.reply_to,
+            forward_of: send.forward_of,
+            mentions: send.mentions,
+            mention_all: send.mention_all,
+            action: reference.and_then(|reference| reference.action),
+            amended: None,
         };
         Entry { lsn: 0, ticket: Some(ticket), session: Some(session), message, keys }
     }

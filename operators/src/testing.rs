@@ -39,7 +39,7 @@ impl Sender {
             client_msg_id: id.into(),
             r#type: MessageType::Text.into(),
             text: text.into(),
-            payload: bytes::Bytes::new(),
+            ..Default::default()
         };
         Submission::new(self.answers.ticket(1), Arc::clone(&self.session), send)
     }
@@ -97,8 +97,8 @@ pub(crate) fn committed(
         sender_id: sender.into(),
         r#type: MessageType::Text.into(),
         text: text.into(),
-        payload: bytes::Bytes::new(),
         created_at: 1_000_000,
+        ..Default::default()
     };
     Arc::new(Committed::recovered(seq, message))
 }

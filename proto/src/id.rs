@@ -157,16 +157,6 @@ pub fn index_key(conversation_id: &str, sender_id: &str, client_msg_id: &str) ->
         | u128::from(rapidhash_v3_seeded(joined, &INDEX_LOW))
 }
 
-/// A hash of what a message says, to tell a repeat from a conflict.
-pub fn content_hash(kind: i32, text: &str, payload: &[u8]) -> u64 {
-    let seed = rapidhash::v3::rapidhash_v3(text.as_bytes()) ^ (kind as u64).rotate_left(32);
-    if payload.is_empty() {
-        seed
-    } else {
-        seed.rotate_left(17) ^ rapidhash::v3::rapidhash_v3(payload)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::id::ClientMsgId;
 use crate::keys::Keys;
 use crate::log::{CursorsMoved, Fact};
 pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
+pub use crate::submission::{IdForm, Reference, Referent, Submission, Target, Verdict};
 use crate::ticket::Ticket;
 use crate::wire::{self, envelope::Body};
 
@@ -34,6 +34,8 @@ pub enum RecordType {
     Query,
     Lookup,
     Found,
+    Reference,
+    Referent,
     Delivery,
     Mark,
     Moves,
@@ -60,6 +62,7 @@ impl RecordType {
                 | Self::Mark
                 | Self::Subscription
                 | Self::Lookup
+                | Self::Reference
                 | Self::Committed
         )
     }
@@ -100,6 +103,10 @@ pub enum Record {
     Lookup(Arc<Submission>),
     /// The answer of the index to a `Lookup`.
     Found(Arc<Found>),
+    /// A submission that refers to a message which must be looked up.
+    Reference(Arc<Submission>),
+    /// The message that a `Reference` refers to.
+    Referent(Arc<Referent>),
     /// An event and the users whose sessions get it.
     Delivery(Arc<Delivery>),
     /// A device says how far it, or its user, has come.
@@ -138,6 +145,8 @@ impl Record {
             Self::Query(_) => RecordType::Query,
             Self::Lookup(_) => RecordType::Lookup,
             Self::Found(_) => RecordType::Found,
+            Self::Reference(_) => RecordType::Reference,
+            Self::Referent(_) => RecordType::Referent,
             Self::Delivery(_) => RecordType::Delivery,
             Self::Mark(_) => RecordType::Mark,
             Self::Moves(_) => RecordType::Moves,
@@ -171,41 +180,6 @@ pub struct Scopes {
     pub create: bool,
     /// The control API: may do anything, in the name of any user.
     pub admin: bool,
-}
-
-/// A message as a device sent it.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    pub ticket: Ticket,
-    pub session: Arc<Session>,
-    pub send: wire::Send,
-    pub keys: Keys,
-    pub id_form: IdForm,
-}
-
-/// What the clientMsgId of a submission looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdForm {
-    /// The standard form, of the session's own user and device.
-    Own,
-    /// The standard form, of somebody else.
-    Foreign,
-    /// Any other form.
-    Free,
-}
-
-impl Submission {
-    /// What `session` sends.
-    pub fn new(ticket: Ticket, session: Arc<Session>, send: wire::Send) -> Self {
-        let id = ClientMsgId::parse(&send.client_msg_id);
-        let id_form = match id {
-            Some(id) if id.is_of(&session.user_id, &session.device_id) => IdForm::Own,
-            Some(_) => IdForm::Foreign,
-            None => IdForm::Free,
-        };
-        let keys = Keys::of_send(&session.user_id, &send, id);
-        Self { ticket, session, send, keys, id_form }
-    }
 }
 
 /// A message with its place in its conversation. One allocation from there on: the log gives it its place
@@ -446,6 +420,7 @@ pub struct Delivery {
 pub enum Event {
     Message(Arc<Entry>),
     ConversationChanged(Arc<wire::ConversationChanged>),
+    Recalled(Arc<wire::Recalled>),
     Receipt(Arc<wire::Receipt>),
 }
 

@@ -19,6 +19,7 @@ fn message() -> wire::Message {
         text: "\"你好\"\n".into(),
         payload: b"\x00\xff".as_slice().into(),
         created_at: 5,
+        ..Default::default()
     }
 }
 
@@ -84,7 +85,7 @@ fn both_forms_of_the_drivers_commands_are_the_schemas() {
         client_msg_id: "u1-d1-1-1".into(),
         r#type: 1,
         text: text.text.clone(),
-        payload: Default::default(),
+        ..Default::default()
     };
     let wire_history = wire::History {
         conversation_id: "g1".into(),

@@ -117,7 +117,7 @@ impl Cast {
             client_msg_id,
             r#type: MessageType::Text.into(),
             text: self.texts[self.sent as usize % self.texts.len()].text.clone(),
-            payload: Default::default(),
+            ..Default::default()
         };
         (Arc::clone(&self.sessions[user]), send)
     }

@@ -16,6 +16,7 @@ use imflow_kind::{
     StartError, State, Time,
 };
 use imflow_proto::record::{Delivery, Entry, Event, FanoutStats, GrantChange};
+use imflow_proto::wire::MessageType;
 use imflow_proto::{Record, RecordType};
 
 use rooms::Rooms;
@@ -29,7 +30,8 @@ pub const DESCRIPTION: Description = Description {
     family: Family::Operator,
     summary: "says which online members get a message or a notice",
     doc: "Pairs each durable message with the online members of its conversation, except the session that sent it; \
-          the banned are left out. Changes of conversations are told to their members, in conversations of more than \
+          the banned are left out. Whose message somebody else has revoked is told so, as a member or not. Changes of \
+          conversations are told to their members, in conversations of more than \
           1,000 members only to those affected. Moves of cursors become receipts: for all online members where there are \
           at most `receipts` members, else for the devices of the user whose cursor it is.",
     key: Key::Conversation,
@@ -137,11 +139,14 @@ impl Fanout {
             cost_ms: (now.ms() as i64 - message.created_at).clamp(0, i64::from(u32::MAX)) as u32,
         };
         out.send(STATS, Record::FanoutStats(stats));
+        let is_revoke = message.r#type() == MessageType::Revoke;
+        let recalled = is_revoke.then(|| notices::of_revoke(&self.rooms, message)).flatten();
         if !to.is_empty() {
             let except = committed.session.as_ref().map_or(0, |session| session.number);
             let delivery = Delivery { event: Event::Message(committed), to, except };
             out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
         }
+        out.port(DELIVERIES).extend(recalled.map(|notice| Record::Delivery(Arc::new(notice))));
     }
 }
 

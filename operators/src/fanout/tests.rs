@@ -4,7 +4,7 @@ use imflow_proto::log::{
     ConversationCreated, Cursors, CursorsMoved, DeviceCursor, MembersChanged, fact,
 };
 use imflow_proto::record::{Grant, Moved, OnlineChange};
-use imflow_proto::wire::{ConversationChange, ConversationType, Role};
+use imflow_proto::wire::{Action, ConversationChange, ConversationType, Role};
 
 use super::*;
 use crate::testing::{Dice, Sender, committed, conversation, fact, grant, member};
@@ -123,6 +123,35 @@ fn named(records: &[Record]) -> Vec<(ConversationChange, String, Vec<String>)> {
         other => panic!("{other:?}"),
     };
     records.iter().map(notice).collect()
+}
+
+#[test]
+fn who_did_not_revoke_the_message_itself_is_told_that_somebody_did() {
+    let mut driver = fanout(&["alice", "bob"]);
+    let mut revoke = |by: &str, target_sender: &str| {
+        let mut committed = Arc::unwrap_or_clone(committed("c1", by, "x", "", 9));
+        let message = &mut committed.message;
+        message.r#type = MessageType::Revoke.into();
+        let target_sender_id = target_sender.into();
+        let action = Action { target_seq: 4, target_sender_id, ..Action::default() };
+        message.action = Some(action.into());
+        driver.send("messages", [Record::Committed(Arc::new(committed))]);
+        let recalled = deliveries(&mut driver).into_iter().filter_map(|delivery| {
+            let to = users(&delivery).join(" ");
+            match &delivery.event {
+                Event::Recalled(it) => Some(format!("{to}: {} by {}", it.seq, it.by)),
+                Event::Message(entry) => {
+                    (entry.message.seq != 9).then(|| "another entry".to_owned())
+                }
+                Event::ConversationChanged(_) => Some("a change".to_owned()),
+            }
+        });
+        recalled.collect::<Vec<_>>()
+    };
+    assert_eq!(revoke("alice", "bob"), ["bob: 4 by alice"]);
+    assert_eq!(revoke("", "bob"), ["bob: 4 by "]);
+    assert!(revoke("bob", "bob").is_empty(), "it knows");
+    assert!(revoke("alice", "carol").is_empty(), "she is offline and reads it in history");
 }
 
 #[test]

@@ -31,14 +31,16 @@ use standing::Standing;
 /// `messages: Submission`, `commands: Command`, `grants: Grant`, `marks: Mark` → `allowed: Submission`,
 /// `facts: Change`, `denied: Rejection`, `existing: Query`, `marks: Mark`
 ///
-/// Errors: UNKNOWN_CONVERSATION, NOT_A_MEMBER, MUTED, BANNED, FORBIDDEN, CONFLICT, INVALID, TOO_LARGE, BUSY.
+/// Errors: UNKNOWN_CONVERSATION, NOT_A_MEMBER, MUTED, BANNED, FORBIDDEN, CONFLICT, INVALID, TOO_LARGE, BUSY,
+/// UNSUPPORTED, and those of `amend`.
 /// Source: SPEC A1.
 pub const DESCRIPTION: Description = Description {
     name: "permission",
     family: Family::Operator,
     summary: "decides who may speak, and which commands become facts",
     doc: "A message passes when its conversation exists and its sender is a member, not muted and not banned; the \
-          control API's bots need no membership. A command (create, change members, mute, ban) becomes a fact when \
+          control API's bots need no membership. What refers to an earlier message, or mentions all, must moreover \
+          have come through a node of kind `amend`, and is refused for what that found wrong with it. A command (create, change members, mute, ban) becomes a fact when \
           the caller's role allows it; a command that changes nothing is answered at once, and one that creates what \
           exists is shown it, from a reader behind `existing`. Only the OWNER (or the \
           control API) gives the roles ADMIN and OWNER or changes the standing of those who have them; anybody may \
@@ -163,10 +165,20 @@ impl Permission {
     /// Whether a message may be stored.
     #[inline]
     fn check(&self, submission: &Submission, now_ms: i64) -> Result<(), Error> {
+        let role = self.speaker(submission, now_ms)?;
+        match &submission.reference {
+            None => Ok(()),
+            Some(reference) => rules::bears(reference, role),
+        }
+    }
+
+    /// The role in which the sender of a message speaks; the control API's is above all.
+    #[inline]
+    fn speaker(&self, submission: &Submission, now_ms: i64) -> Result<Role, Error> {
         let (session, keys) = (&*submission.session, &submission.keys);
         if session.scopes.admin {
             return match self.standing.conversation(keys.conversation) {
-                Some(_) => Ok(()),
+                Some(_) => Ok(Role::Owner),
                 None => Err(rules::unknown(&submission.send.conversation_id)),
             };
         }
@@ -174,7 +186,7 @@ impl Permission {
             Some(grant) if grant.banned => Err(banned()),
             Some(grant) if grant.role != Role::Unspecified => match grant.muted_until > now_ms {
                 true => Err(muted(grant.muted_until, now_ms)),
-                false if session.scopes.send => Ok(()),
+                false if session.scopes.send => Ok(grant.role),
                 false => Err(Error::of(
                     ErrorCode::Forbidden,
                     "the token lacks the scope `send`; connect with one that has it",

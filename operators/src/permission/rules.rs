@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imflow_proto::Fingerprint;
 use imflow_proto::id;
 use imflow_proto::log::{BanChanged, ConversationCreated, MembersChanged, MuteChanged, fact};
-use imflow_proto::record::{Command, Grant, Wish};
+use imflow_proto::record::{Command, Grant, Reference, Verdict, Wish};
 use imflow_proto::wire::{
     ConversationInfo, ConversationType, Done, Error, ErrorCode, MemberInfo, Role, envelope::Body,
 };
@@ -379,6 +379,19 @@ impl Case<'_> {
                 "one command changes at most {max} members and this one names {found}; split it"
             ),
         )
+    }
+}
+
+/// Whether what a submission leans on bears it, for a sender of this role.
+pub(super) fn bears(reference: &Reference, role: Role) -> Result<(), Error> {
+    match &reference.verdict {
+        Verdict::Passes => Ok(()),
+        Verdict::Needs(needed, _) if role >= *needed => Ok(()),
+        Verdict::Needs(_, error) | Verdict::Fault(error) => Err(error.clone()),
+        Verdict::Open => Err(refuse(
+            ErrorCode::Unsupported,
+            "this service's dataflow has no node of kind `amend`, which judges replies, forwards, mentionAll, revokes, edits and reactions",
+        )),
     }
 }
 

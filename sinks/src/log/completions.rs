@@ -19,6 +19,8 @@ pub(crate) const FACTS: usize = 1;
 pub(crate) const FOUND: usize = 2;
 /// The index of the port `moved`.
 pub(crate) const MOVED: usize = 3;
+/// The index of the port `referents`.
+pub(crate) const REFERENTS: usize = 4;
 
 pub(crate) struct Completions {
     injector: Arc<dyn Injector>,

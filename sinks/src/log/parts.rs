@@ -15,6 +15,7 @@ use super::journal::LogJournal;
 use super::lookups::Lookups;
 use super::progress::Progress;
 use super::recover::{Tail, recover};
+use super::references::References;
 use super::segments::Segments;
 use super::snapshots::Snapshots;
 use super::space::{Sizes, Space};
@@ -90,6 +91,7 @@ pub(crate) struct Works {
     pub indexer: Indexer,
     pub ingester: Ingester,
     pub lookups: Lookups,
+    pub references: References,
 }
 
 impl Opened {
@@ -133,6 +135,7 @@ impl Opened {
             committer: Committer::new(segments, Arc::clone(&space), progress, completions, tail),
             indexer: Indexer { index: Arc::clone(&index), space: Arc::clone(&space) },
             ingester: Ingester::new(Arc::clone(&index), Arc::clone(&space), policy, retention),
+            references: References { index: Arc::clone(&index), injector: Arc::clone(&injector) },
             lookups: Lookups { index, space, clock, retain, injector },
         }
     }

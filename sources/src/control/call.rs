@@ -51,12 +51,22 @@ impl Shared {
         self.call(worker, COMMANDS, OVERHEAD_BYTES, record).await
     }
 
-    /// Sends a message as `user_id`.
-    pub(super) async fn send(&self, user_id: &str, send: wire::Send) -> Result<Body, Refusal> {
+    /// Sends a message as `user_id` (empty: as itself), or acts on one.
+    pub(super) async fn send(
+        &self,
+        user_id: &str,
+        send: wire::Send,
+        action: Option<wire::Action>,
+    ) -> Result<Body, Refusal> {
         let worker = self.injector.worker_of(&send.conversation_id);
         let bytes = OVERHEAD_BYTES + send.text.len() + send.payload.len();
         let session = session(user_id);
-        let record = |ticket| Record::Submission(Arc::new(Submission::new(ticket, session, send)));
+        let record = |ticket| {
+            Record::Submission(Arc::new(match action {
+                None => Submission::new(ticket, session, send),
+                Some(action) => Submission::acting(ticket, session, send, action),
+            }))
+        };
         self.call(worker, MESSAGES, bytes, record).await
     }
 

@@ -1,10 +1,9 @@
-//! Routes of messages: sending as a bot, reading history.
+//! Routes of messages: sending as a bot, revoking, reading history.
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use imflow_proto::record::Ask;
 use imflow_proto::wire::envelope::Body;
@@ -13,13 +12,15 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::request::{Asked, Body as JsonBody, ConversationPath, UserPath};
+use super::request::{Asked, Body as JsonBody, ConversationPath, MessagePath, UserPath};
+use crate::actions;
 use crate::checks;
 use crate::refusal::Refusal;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/conversations/{id}/messages", post(send_message).get(list_messages))
+        .route("/conversations/{id}/messages/{seq}", delete(revoke_message))
         .route("/conversations/{id}/cursors", get(list_cursors))
         .route("/users/{user}/timeline", get(timeline))
 }
@@ -97,10 +98,26 @@ pub(super) async fn send_message(
         client_msg_id,
         r#type: kind.into(),
         text,
-        payload: Bytes::new(),
+        ..Default::default()
     };
-    match shared.send(&sender_id, send).await? {
-        Body::Ack(ack) => Ok(Json(ack)),
+    acked(&shared.send(&sender_id, send, None).await?)
+}
+
+/// Revoke a message, at any time; the same call again gets the first answer
+#[utoipa::path(delete, path = "/v1/conversations/{id}/messages/{seq}", params(("id" = String, Path), ("seq" = u64, Path)), responses((status = 200, description = "the ack of the revoke: nobody reads the message any more"), (status = 404), (status = 410, description = "somebody has revoked it before")))]
+pub(super) async fn revoke_message(
+    State(shared): State<Arc<Shared>>,
+    MessagePath { conversation, seq }: MessagePath,
+) -> Result<Json<wire::Ack>, Refusal> {
+    let client_msg_id = format!("revoke-{seq}");
+    let (send, action) =
+        actions::revoke(wire::Revoke { conversation_id: conversation, client_msg_id, seq });
+    acked(&shared.send("", send, Some(action)).await?)
+}
+
+fn acked(answer: &Body) -> Result<Json<wire::Ack>, Refusal> {
+    match answer {
+        Body::Ack(ack) => Ok(Json(*ack)),
         _ => Err(Refusal::of(ErrorCode::Internal, "the dataflow gave an answer of another kind")),
     }
 }

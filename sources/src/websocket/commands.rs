@@ -12,11 +12,12 @@ use imflow_proto::record::{
 };
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    ChangeMembers, ConversationType, CreateConversation, Cursor, Envelope, Error, ErrorCode,
-    MemberInfo, Pong, Role, Send, Sync,
+    Action, ChangeMembers, ConversationType, CreateConversation, Cursor, Envelope, Error,
+    ErrorCode, MemberInfo, Pong, Role, Send, Sync,
 };
 use imflow_proto::{Record, Ticket, id};
 
+use crate::actions;
 use crate::checks::{
     check_after, check_conversation, check_group_id, check_name, check_user, invalid,
 };
@@ -39,8 +40,12 @@ pub(super) mod port {
 /// A command that is fit for the dataflow.
 #[derive(Debug, PartialEq)]
 pub(super) enum Intent {
-    Send(Send),
-    Command { conversation_id: String, wish: Wish },
+    /// A message, or an action on an earlier one.
+    Send(Send, Option<Action>),
+    Command {
+        conversation_id: String,
+        wish: Wish,
+    },
     Ask(Ask),
     Mark(Cursor, MarkKind),
     Subscribe(Vec<String>),
@@ -73,8 +78,11 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
         Some(Body::Ping(_)) => return Ok(Step::Answer(Body::Pong(Pong {}))),
         Some(Body::Send(send)) => {
             require(scopes.send, "send")?;
-            Intent::Send(unpinned(send))
+            Intent::Send(unpinned(send), None)
         }
+        Some(Body::Revoke(revoke)) => act(scopes.send, actions::revoke(revoke))?,
+        Some(Body::Edit(edit)) => act(scopes.send, actions::edit(edit))?,
+        Some(Body::React(react)) => act(scopes.send, actions::react(react))?,
         Some(Body::CreateConversation(create)) => {
             require(scopes.create, "create")?;
             create_conversation(session, create)?
@@ -133,7 +141,7 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
 impl Intent {
     pub(super) fn port(&self) -> usize {
         match self {
-            Self::Send(_) => port::MESSAGES,
+            Self::Send(..) => port::MESSAGES,
             Self::Command { .. } => port::COMMANDS,
             Self::Subscribe(_) => port::SUBSCRIPTIONS,
             Self::Ask(_) => port::QUERIES,
@@ -144,7 +152,7 @@ impl Intent {
     /// What decides the worker whose credit the command takes.
     pub(super) fn key<'a>(&'a self, session: &'a Session) -> &'a str {
         match self {
-            Self::Send(send) => &send.conversation_id,
+            Self::Send(send, _) => &send.conversation_id,
             Self::Command { conversation_id, .. } => conversation_id,
             Self::Ask(Ask::History(history)) => &history.conversation_id,
             Self::Mark(cursor, _) => &cursor.conversation_id,
@@ -154,9 +162,10 @@ impl Intent {
 
     pub(super) fn into_record(self, ticket: Ticket, session: Arc<Session>) -> Record {
         match self {
-            Self::Send(send) => {
-                Record::Submission(Arc::new(Submission::new(ticket, session, send)))
-            }
+            Self::Send(send, action) => Record::Submission(Arc::new(match action {
+                None => Submission::new(ticket, session, send),
+                Some(action) => Submission::acting(ticket, session, send, action),
+            })),
             Self::Command { conversation_id, wish } => {
                 Record::Command(Arc::new(Command { ticket, session, conversation_id, wish }))
             }
@@ -183,6 +192,11 @@ fn mark(scopes: Scopes, cursor: Cursor, kind: MarkKind) -> Result<Intent, Error>
     require(scopes.read, "read")?;
     check_conversation(&cursor.conversation_id)?;
     Ok(Intent::Mark(cursor, kind))
+}
+
+fn act(may_send: bool, (send, action): (Send, Action)) -> Result<Intent, Error> {
+    require(may_send, "send")?;
+    Ok(Intent::Send(send, Some(action)))
 }
 
 /// A payload is a slice of the read buffer; a copy lets the buffer go.

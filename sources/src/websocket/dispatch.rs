@@ -232,6 +232,7 @@ fn conversation_of(event: &Event) -> &str {
         Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(changed) => &changed.conversation_id,
         Event::Receipt(receipt) => &receipt.conversation_id,
+        Event::Recalled(recalled) => &recalled.conversation_id,
     }
 }
 
@@ -242,6 +243,7 @@ fn envelope_of(event: &Event) -> Envelope {
             push::Event::ConversationChanged((**changed).clone())
         }
         Event::Receipt(receipt) => push::Event::Receipt((**receipt).clone()),
+        Event::Recalled(recalled) => push::Event::Recalled((**recalled).clone()),
     })
 }
 
@@ -252,7 +254,7 @@ fn pushed(event: push::Event) -> Envelope {
 fn size_of_event(event: &Event) -> usize {
     match event {
         Event::Message(entry) => 128 + entry.message.text.len() + entry.message.payload.len(),
-        Event::ConversationChanged(_) | Event::Receipt(_) => 128,
+        Event::ConversationChanged(_) | Event::Receipt(_) | Event::Recalled(_) => 128,
     }
 }
 

@@ -90,7 +90,7 @@ macro_rules! fields {
 /// The fields of a record type, in the order in which they are shown. A row's stand in its schema.
 pub fn fields_of(record: RecordType) -> &'static [Field] {
     match record {
-        RecordType::Submission | RecordType::Lookup => SUBMISSION,
+        RecordType::Submission | RecordType::Lookup | RecordType::Reference => SUBMISSION,
         RecordType::Ordered => ORDERED,
         RecordType::Committed => COMMITTED,
         RecordType::Rejection => REJECTION,
@@ -105,6 +105,7 @@ pub fn fields_of(record: RecordType) -> &'static [Field] {
         RecordType::Presence => PRESENCE,
         RecordType::Query => QUERY,
         RecordType::Found => FOUND,
+        RecordType::Referent => REFERENT,
         RecordType::Delivery => DELIVERY,
         RecordType::Mark => MARK,
         RecordType::Moves => MOVES,
@@ -115,7 +116,7 @@ pub fn fields_of(record: RecordType) -> &'static [Field] {
     }
 }
 
-const SUBMISSION: &[Field] = fields!(Record::Submission(it) | Record::Lookup(it) =>
+const SUBMISSION: &[Field] = fields!(Record::Submission(it) | Record::Lookup(it) | Record::Reference(it) =>
     "conversationId": String(&it.send.conversation_id),
     "clientMsgId": String(&it.send.client_msg_id),
     "senderId": String(&it.session.user_id),
@@ -124,6 +125,12 @@ const SUBMISSION: &[Field] = fields!(Record::Submission(it) | Record::Lookup(it)
     "type": String(it.send.r#type().as_str_name()),
     "text": String(&it.send.text),
     "payloadBytes": Int(it.send.payload.len() as i64),
+    "targetSeq": Int(it.action().map_or(0, |action| action.target_seq as i64)),
+    "emoji": String(it.action().map_or("", |action| &action.emoji)),
+    "replyTo": Int(it.send.reply_to as i64),
+    "isForward": Bool(it.send.forward_of.is_some()),
+    "mentionCount": Int(it.send.mentions.len() as i64),
+    "mentionAll": Bool(it.send.mention_all),
 );
 
 /// The fields of what holds a message, and others before them.
@@ -140,6 +147,12 @@ macro_rules! message_fields {
             "text": String(&$message.text),
             "payloadBytes": Int($message.payload.len() as i64),
             "createdAt": Int($message.created_at),
+            "targetSeq": Int($message.action.as_ref().map_or(0, |action| action.target_seq as i64)),
+            "emoji": String($message.action.as_ref().map_or("", |action| &action.emoji)),
+            "replyTo": Int($message.reply_to as i64),
+            "isForward": Bool($message.forward_of.is_some()),
+            "mentionCount": Int($message.mentions.len() as i64),
+            "mentionAll": Bool($message.mention_all),
         )
     };
 }
@@ -228,12 +241,25 @@ const FOUND: &[Field] = fields!(Record::Found(it) =>
     "known": Bool(matches!(it.original, Ok(Some(_)))),
 );
 
+const REFERENT: &[Field] = fields!(Record::Referent(it) =>
+    "conversationId": String(it.submission.refers_to().map_or("", |(conversation, _)| conversation)),
+    "seq": Int(it.submission.refers_to().map_or(0, |(_, seq)| seq as i64)),
+    "senderId": String(&it.submission.session.user_id),
+    "known": Bool(matches!(it.target, Ok(Some(_)))),
+);
+
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
-    "event": String(match it.event { Event::Message(_) => "message", Event::ConversationChanged(_) => "conversationChanged", Event::Receipt(_) => "receipt" }),
+    "event": String(match it.event {
+        Event::Message(_) => "message",
+        Event::ConversationChanged(_) => "conversationChanged",
+        Event::Receipt(_) => "receipt",
+        Event::Recalled(_) => "recalled",
+    }),
     "conversationId": String(match &it.event {
         Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(notice) => &notice.conversation_id,
         Event::Receipt(receipt) => &receipt.conversation_id,
+        Event::Recalled(recalled) => &recalled.conversation_id,
     }),
     "senderId": String(delivered(&it.event).map_or("", |message| &message.sender_id)),
     "type": String(delivered(&it.event).map_or("", |message| message.r#type().as_str_name())),
@@ -326,6 +352,6 @@ fn first_of(moves: &CursorsMoved) -> Option<&Cursors> {
 fn delivered(event: &Event) -> Option<&Message> {
     match event {
         Event::Message(entry) => Some(&entry.message),
-        Event::ConversationChanged(_) | Event::Receipt(_) => None,
+        Event::ConversationChanged(_) | Event::Receipt(_) | Event::Recalled(_) => None,
     }
 }

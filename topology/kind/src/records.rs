@@ -3,7 +3,7 @@
 use imflow_proto::RecordType;
 
 /// In the order of the message path. What the parts of one node tell each other is not among them.
-pub const RECORD_TYPES: [RecordType; 23] = [
+pub const RECORD_TYPES: [RecordType; 25] = [
     RecordType::Submission,
     RecordType::Ordered,
     RecordType::Committed,
@@ -20,6 +20,8 @@ pub const RECORD_TYPES: [RecordType; 23] = [
     RecordType::Query,
     RecordType::Lookup,
     RecordType::Found,
+    RecordType::Reference,
+    RecordType::Referent,
     RecordType::Delivery,
     RecordType::Mark,
     RecordType::Moves,
@@ -50,6 +52,10 @@ pub fn record_meaning(record: RecordType) -> &'static str {
         RecordType::Query => "A read: history, sync, a list of conversations or cursors.",
         RecordType::Lookup => "A message whose clientMsgId must be looked up in the index.",
         RecordType::Found => "What the index knows of a `Lookup`.",
+        RecordType::Reference => {
+            "A message or action that refers to a message which must be looked up."
+        }
+        RecordType::Referent => "The message that a `Reference` refers to.",
         RecordType::Delivery => "An event and the users whose sessions on this node get it.",
         RecordType::Mark => "A device says how far it, or its user, has come in a conversation.",
         RecordType::Moves => "Cursors of one conversation that have moved, not yet durable.",

@@ -59,7 +59,8 @@ pub trait Outboxes: Send + Sync {
 ///
 /// Reads are read-your-writes: what was committed before the call is seen.
 pub trait Store: Send + Sync {
-    /// Messages with seq in `(after_seq, after_seq + limit]`, and whether more follow.
+    /// Messages with seq in `(after_seq, after_seq + limit]`, and whether more follow. Each as later entries have
+    /// made it: what was revoked has no content, neither there nor in the edits of it.
     ///
     /// # Errors
     /// When the disk fails, or a record's checksum does not match.

@@ -109,6 +109,7 @@ pub(crate) fn store(
     }
     tables.ingest(Table::Messages, &mut segment.message_rows())?;
     tables.ingest(Table::Ids, &mut segment.id_rows())?;
+    tables.ingest(Table::Amendments, &mut segment.amendment_rows())?;
     directory.set_written(segment.last_written())?;
     directory.set_applied(segment.number, segment.last_lsn)
 }

@@ -1,5 +1,5 @@
-//! Finds what is durable: messages by conversation and seq, messages by clientMsgId, and the directory
-//! of conversations.
+//! Finds what is durable: messages by conversation and seq, with what later entries made of them, messages
+//! by clientMsgId, and the directory of conversations.
 //!
 //! ```text
 //! committer -> indexer -> RAM (the open and the last sealed segments) -> ingester -> tables (fjall)
@@ -8,6 +8,7 @@
 //! the channels. A segment leaves RAM only after the tables hold it, and readers look at RAM first, so
 //! no reader ever finds a gap between the two.
 
+mod amendments;
 mod directory;
 mod fjall;
 mod indexer;
@@ -27,6 +28,7 @@ use imflow_proto::log::Cursors;
 use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
 use imflow_proto::wire;
 use parking_lot::RwLock;
+use prost::Message as _;
 
 pub(crate) use self::fjall::FjallTables;
 pub(crate) use directory::{Directory, Views};
@@ -192,9 +194,36 @@ impl Index {
             }
             items.push(self.segments.message(*place)?);
         }
-        let more = items.len() < places.len();
+        let mut more = items.len() < places.len();
+        more |= self.amend(conversation_id, &mut items)?;
+        more |= close(&mut items);
         Ok(wire::Messages { items, more })
     }
+}
+
+/// As [`close`], from the other end.
+fn close_before(items: &mut Vec<wire::Message>) {
+    let mut bytes = 0;
+    let fits = items.iter().rev().take_while(|message| {
+        bytes += message.encoded_len();
+        bytes <= PAGE_BYTES
+    });
+    let fits = fits.count().max(1).min(items.len());
+    items.drain(..items.len() - fits);
+}
+
+/// Closes a page at its size: a message may be longer than it was in the log. Gives whether it cut
+/// some off.
+fn close(items: &mut Vec<wire::Message>) -> bool {
+    let mut bytes = 0;
+    let fits = items.iter().take_while(|message| {
+        bytes += message.encoded_len();
+        bytes <= PAGE_BYTES
+    });
+    let fits = fits.count().max(1);
+    let cut = fits < items.len();
+    items.truncate(fits);
+    cut
 }
 
 impl Index {
@@ -225,6 +254,8 @@ impl Index {
             }
         }
         items.reverse();
+        let mut items = self.amend_all(conversation_id, items)?;
+        close_before(&mut items);
         // Earlier ones may have been dropped from the log.
         let more = match items.first() {
             Some(first) if first.seq > after_seq + 1 => {

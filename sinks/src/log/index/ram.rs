@@ -6,12 +6,14 @@
 //! In the tables a conversation's entries of a segment stand in runs of consecutive seqs:
 //! `conversation \0 first seq (big endian)` -> `segment u32 | (offset u32, len u32)*`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use imflow_proto::{Fingerprint, FingerprintMap, Keys, wire};
 use rapidhash::RapidHashMap;
 
+use super::amendments::{Amendment, Amendments, Slot};
 use crate::log::frame::u32_at;
 use crate::log::segments::Place;
 
@@ -44,6 +46,8 @@ struct Timeline {
     entries: Vec<Entry>,
     /// The last seq of each sender.
     written: FingerprintMap<(Box<str>, u64)>,
+    /// Those of them that act on earlier messages.
+    amendments: BTreeMap<Slot, Amendment>,
 }
 
 #[derive(Clone, Copy)]
@@ -128,6 +132,24 @@ impl Ram {
         (oldest, places)
     }
 
+    /// Adds the amendments of these messages.
+    pub(super) fn amendments(
+        &self,
+        conversation_id: &str,
+        targets: &RangeInclusive<u64>,
+        found: &mut Amendments,
+    ) {
+        let conversation = Fingerprint::of(conversation_id);
+        for segment in self.newest_first() {
+            let Some(timeline) = segment.timelines.get(&conversation) else { continue };
+            for (slot, amendment) in timeline.amendments.range(Slot::all_of(targets)) {
+                if found.take(*slot, || amendment.clone()).is_break() {
+                    break;
+                }
+            }
+        }
+    }
+
     fn newest_first(&self) -> impl Iterator<Item = &RamSegment> {
         [&self.open].into_iter().chain(self.sealed.iter().rev().map(|sealed| &**sealed))
     }
@@ -146,9 +168,14 @@ impl RamSegment {
             conversation_id: message.conversation_id.as_str().into(),
             entries: Vec::new(),
             written: FingerprintMap::default(),
+            amendments: BTreeMap::new(),
         });
-        let written = timeline.written.entry(keys.member);
-        written.or_insert_with(|| (message.sender_id.as_str().into(), 0)).1 = message.seq;
+        // Whoever reacts to a message, say, has not read all that came before.
+        if !message.is_action() {
+            let written = timeline.written.entry(keys.member);
+            written.or_insert_with(|| (message.sender_id.as_str().into(), 0)).1 = message.seq;
+        }
+        timeline.amendments.extend(Amendment::of(message, place));
         match timeline.entries.last() {
             Some(last) if last.seq >= entry.seq => tracing::error!(
                 "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",
@@ -193,6 +220,18 @@ impl RamSegment {
                 (run_key(&timeline.conversation_id, run[0].seq), value)
             })
         })
+    }
+
+    /// The rows of the table of amendments, sorted.
+    pub(crate) fn amendment_rows(&self) -> impl Iterator<Item = Row> {
+        let amended = self.timelines.values().filter(|timeline| !timeline.amendments.is_empty());
+        let rows = amended.flat_map(|timeline| {
+            let amendments = timeline.amendments.iter();
+            amendments.map(|(slot, amendment)| amendment.row(&timeline.conversation_id, *slot))
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort_unstable();
+        rows.into_iter()
     }
 
     /// The rows of the table of ids, sorted.

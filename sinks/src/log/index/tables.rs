@@ -14,6 +14,8 @@ pub(crate) enum Table {
     Messages,
     /// Where the message of a clientMsgId stands.
     Ids,
+    /// What later entries have made of messages; see [`super::amendments`].
+    Amendments,
     /// Conversations, members, mutes, bans, and how far the tables have followed the log.
     Directory,
 }
@@ -66,7 +68,7 @@ pub(crate) fn each_with_prefix(
 
 /// Tables in memory, for simulated runs and tests.
 #[derive(Default)]
-pub(crate) struct MemoryTables([RwLock<BTreeMap<Vec<u8>, Vec<u8>>>; 3]);
+pub(crate) struct MemoryTables([RwLock<BTreeMap<Vec<u8>, Vec<u8>>>; 4]);
 
 impl MemoryTables {
     fn table(&self, table: Table) -> &RwLock<BTreeMap<Vec<u8>, Vec<u8>>> {

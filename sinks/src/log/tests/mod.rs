@@ -1,5 +1,6 @@
 //! The log as a whole over files in memory, its threads stepped by hand.
 
+mod amendments;
 mod failing_disk;
 mod index;
 mod recovery;

@@ -74,6 +74,8 @@ impl Fields<'_> {
                 let original = known.then(|| Arc::new(message_of(&submission)));
                 Record::Found(Arc::new(Found { submission, original: Ok(original) }))
             }
+            RecordType::Reference => Record::Reference(self.submission()),
+            RecordType::Referent => Record::Referent(Arc::new(self.referent())),
             RecordType::Ordered => {
                 Record::Ordered(Arc::new(Entry { ticket: Some(ticket(0)), ..self.entry() }))
             }

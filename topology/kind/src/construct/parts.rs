@@ -7,11 +7,11 @@ use imflow_proto::keys::Keys;
 use imflow_proto::log::{self, Cursors, CursorsMoved, DeviceCursor, Fact, fact};
 use imflow_proto::record::{
     Command, Delivery, Entry, Event, FanoutStats, FieldType, Grant, GrantChange, GrantSubject,
-    Mark, MarkKind, Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session, Submission,
-    Wish,
+    Mark, MarkKind, Referent, Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session,
+    Submission, Target, Wish,
 };
 use imflow_proto::wire::{
-    ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
+    Action, ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
     envelope::Body,
 };
 
@@ -35,9 +35,44 @@ impl Fields<'_> {
             client_msg_id: self.client_msg_id(&session),
             r#type: self.message_type().into(),
             text: self.string("text", "hi"),
+            reply_to: self.int("replyTo", 0) as u64,
+            mention_all: self.bool("mentionAll", false),
             ..Send::default()
         };
-        Arc::new(Submission::new(ticket(0), session, send))
+        Arc::new(match self.action() {
+            None => Submission::new(ticket(0), session, send),
+            Some(action) => Submission::acting(ticket(0), session, send, action),
+        })
+    }
+
+    /// An action, of records with a `targetSeq`.
+    fn action(&mut self) -> Option<Action> {
+        let (target_seq, emoji) = (self.int("targetSeq", 0) as u64, self.string("emoji", ""));
+        let is_action = target_seq != 0 || !emoji.is_empty();
+        is_action.then(|| Action { target_seq, emoji, ..Action::default() })
+    }
+
+    /// The message that a reply refers to; unless `known` is false, it is there.
+    pub(super) fn referent(&mut self) -> Referent {
+        let known = self.bool("known", true);
+        let session = self.session("senderId");
+        let send = Send {
+            conversation_id: self.string("conversationId", "lobby"),
+            client_msg_id: format!("{}-{}-1-1", session.user_id, session.device_id),
+            reply_to: self.int("seq", 1) as u64,
+            ..Send::default()
+        };
+        let message = Message {
+            conversation_id: send.conversation_id.clone(),
+            seq: send.reply_to,
+            sender_id: "alice".to_owned(),
+            r#type: MessageType::Text.into(),
+            text: "hi".to_owned(),
+            ..Message::default()
+        };
+        let target = known.then(|| Target { message: Arc::new(message), reactions: 0 });
+        let submission = Arc::new(Submission::new(ticket(0), session, send));
+        Referent { submission, target: Ok(target) }
     }
 
     pub(super) fn message(&mut self) -> Message {
@@ -51,6 +86,9 @@ impl Fields<'_> {
             r#type: self.message_type().into(),
             text: self.string("text", "hi"),
             created_at: self.now("createdAt"),
+            reply_to: self.int("replyTo", 0) as u64,
+            mention_all: self.bool("mentionAll", false),
+            action: self.action().map(Box::new),
             ..Message::default()
         }
     }
