@@ -12,6 +12,7 @@ use imflow_proto::wire::{
     ListCursors, Message, Push, envelope::Body, push,
 };
 
+use super::entry::said;
 use super::input::{HELP, Input, parse};
 use super::outbox::Outbox;
 use super::screen::{Line, Screen, Shown, conversation, seen};
@@ -162,9 +163,9 @@ impl State {
     pub(super) fn line(&mut self, line: &str, now_ms: u64) {
         match parse(line) {
             Input::Nothing => {}
-            Input::Say(text) => {
+            Input::Send(entry) => {
                 self.effects.erase_typed = true;
-                self.outbox.push(&self.current, text, now_ms);
+                self.outbox.push(&self.current, entry, now_ms);
                 if !self.connected {
                     self.note(&format!(
                         "kept until the connection is back: {} waiting",
@@ -202,16 +203,8 @@ impl State {
         match envelope.body {
             Some(Body::Push(Push { event: Some(event) })) => self.pushed(event),
             Some(Body::Ack(ack)) => {
-                if let Some(sent) = self.outbox.answered(id) {
-                    let message = Message {
-                        conversation_id: sent.conversation_id,
-                        seq: ack.seq,
-                        sender_id: self.user.clone(),
-                        r#type: sent.r#type,
-                        text: sent.text,
-                        ..Message::default()
-                    };
-                    self.message(&message);
+                if let Some((conversation, entry)) = self.outbox.answered(id) {
+                    self.message(&entry.message(conversation, &self.user, ack.seq));
                     self.send_next();
                 }
             }
@@ -243,9 +236,10 @@ impl State {
             self.outbox.take_back();
             self.note(&format!("not sent yet: {}", refusal(error)));
             self.retry_after(error);
-        } else if let Some(sent) = self.outbox.answered(id) {
+        } else if let Some((conversation, entry)) = self.outbox.answered(id) {
             self.failed += 1;
-            self.note(&format!("not sent: `{}`: {}", sent.text, refusal(error)));
+            let said = said(&entry.message(conversation, &self.user, 0));
+            self.note(&format!("not sent: `{said}`: {}", refusal(error)));
             self.send_next();
         }
     }
@@ -381,6 +375,13 @@ impl State {
             }
             // `/seen` shows them: a note for each would bury the talk.
             push::Event::Receipt(_) => {}
+            push::Event::Recalled(recalled) => {
+                let by = if recalled.by.is_empty() { "an administrator" } else { &recalled.by };
+                self.note(&format!(
+                    "{}: your message {} was revoked by {by}",
+                    recalled.conversation_id, recalled.seq
+                ));
+            }
             push::Event::Presence(notice) => {
                 let standing = if notice.online { "online" } else { "offline" };
                 self.note(&format!("{} is {standing}", notice.user_id));
@@ -418,9 +419,11 @@ impl State {
             (message.conversation_id != self.current).then_some(message.conversation_id.as_str());
         let shown = Shown {
             seq: message.seq,
-            sender: &message.sender_id,
-            kind: message.r#type(),
-            text: &message.text,
+            sender: match message.sender_id.as_str() {
+                "" => "(administrator)",
+                sender => sender,
+            },
+            text: &said(message),
             elsewhere,
         };
         self.effects.print.push(self.screen.message(&shown));
