@@ -270,6 +270,24 @@ def test_without_amend_nothing_refers_to_anything(make_server, tmp_path):
         assert alice.sent("lobby", "plain")["seq"] == 2
 
 
+@FORMATS
+def test_actions_are_not_unread(connect, format):
+    alice, bob = connect("alice", format=format), connect("bob", format=format)
+
+    def unread():
+        return bob.ask(conversations={})["conversationList"]["items"][0].get("unread", 0)
+
+    alice.sent("lobby", "one"), alice.sent("lobby", "two")
+    done(alice, "edit", "lobby", 1, text="1")
+    done(alice, "react", "lobby", 1, emoji="👍")
+    assert unread() == 2
+    bob.ask(read={"conversationId": "lobby", "seq": 3})
+    assert unread() == 0
+    alice.sent("lobby", "three")
+    done(bob, "react", "lobby", 1, emoji="👍")
+    assert unread() == 1, "a reaction is no sign of having read"
+
+
 def test_the_chat_acts_on_messages(server):
     lines = ["hello", "helo", "/edit 2 hello again", "/react 1 👍", "/reply 1 yes", "/revoke 2", "/revoke"]
     chat = server.run("chat", "--as", "alice", input="\n".join(lines) + "\n")

@@ -143,7 +143,7 @@ fn who_did_not_revoke_the_message_itself_is_told_that_somebody_did() {
                 Event::Message(entry) => {
                     (entry.message.seq != 9).then(|| "another entry".to_owned())
                 }
-                Event::ConversationChanged(_) => Some("a change".to_owned()),
+                other => panic!("{other:?}"),
             }
         });
         recalled.collect::<Vec<_>>()

@@ -99,7 +99,7 @@ pub const DESCRIPTION: Description = Description {
     ],
     example: "[operators.allowed]\n\
               kind = \"permission\"\n\
-              inputs = { messages = [\"fresh\"], commands = [\"clients.commands\", \"facts.commands\"], grants = [\"grants\"], marks = [\"clients.marks\"] }\n",
+              inputs = { messages = [\"amended\"], commands = [\"clients.commands\", \"facts.commands\"], grants = [\"grants\"], marks = [\"clients.marks\"] }\n",
     ..Description::EMPTY
 };
 

@@ -4,10 +4,11 @@
 //! ```text
 //! conversation \0 target seq, class u8, seq (big endian) -> place 12 | at i64 | removes u8 | len u8, by | emoji
 //! ```
+//! Each stands a second time under the target 0, which no message has: so they can be counted by seq.
 //! A message's revoke stands before its edits, and these before its reactions. A row holds all that a
 //! page shows of an entry, but for the text of an edit, which stays in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, RangeInclusive};
 
 use imflow_proto::wire::{Amended, Message, MessageType, Reaction};
@@ -62,6 +63,11 @@ impl Slot {
     pub(super) fn all_of(targets: &RangeInclusive<u64>) -> RangeInclusive<Self> {
         let first = Self { target: *targets.start(), class: Class::Revoke, seq: 0 };
         first..=Self { target: *targets.end(), class: Class::React, seq: u64::MAX }
+    }
+
+    /// Where the entry with this seq stands among all that act on something.
+    pub(super) fn by_seq(seq: u64) -> Self {
+        Self { target: 0, class: Class::React, seq }
     }
 
     fn key(self, conversation_id: &str) -> Vec<u8> {
@@ -182,6 +188,27 @@ impl Index {
             None => ControlFlow::Break(()),
         })?;
         Ok(found)
+    }
+
+    /// How many of the entries after `seq` act on something, and are no messages.
+    pub(crate) fn actions_after(&self, conversation_id: &str, seq: u64) -> Result<u64, LogError> {
+        let slots = Slot::by_seq(seq.saturating_add(1))..=Slot::by_seq(u64::MAX);
+        let mut found = BTreeSet::new();
+        self.ram.read().slots(conversation_id, &slots, &mut found);
+        let from = slots.start().key(conversation_id);
+        self.tables.scan(Table::Amendments, &from, &mut |key, _| match Slot::read(
+            conversation_id,
+            key,
+        )
+        .filter(|slot| slots.contains(slot))
+        {
+            Some(slot) => {
+                found.insert(slot);
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        })?;
+        Ok(found.len() as u64)
     }
 
     /// Makes of messages, given by rising seq, what later entries have made of them. Gives whether it cut

@@ -331,7 +331,12 @@ impl Index {
             let cursors = self.cursors_row(&info.conversation_id, user_id)?;
             info.read_seq = cursors.read;
             info.delivered_seq = cursors.delivered();
-            info.unread = info.last_seq.saturating_sub(cursors.read.max(view.joined_after));
+            let seen = cursors.read.max(view.joined_after);
+            info.unread = info.last_seq.saturating_sub(seen);
+            if info.unread > 0 {
+                let actions = self.actions_after(&info.conversation_id, seen)?;
+                info.unread = info.unread.saturating_sub(actions);
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! In the tables a conversation's entries of a segment stand in runs of consecutive seqs:
 //! `conversation \0 first seq (big endian)` -> `segment u32 | (offset u32, len u32)*`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -150,6 +150,21 @@ impl Ram {
         }
     }
 
+    /// Adds those of these slots that are taken.
+    pub(super) fn slots(
+        &self,
+        conversation_id: &str,
+        slots: &RangeInclusive<Slot>,
+        found: &mut BTreeSet<Slot>,
+    ) {
+        let conversation = Fingerprint::of(conversation_id);
+        for segment in self.newest_first() {
+            if let Some(timeline) = segment.timelines.get(&conversation) {
+                found.extend(timeline.amendments.range(slots.clone()).map(|(slot, _)| *slot));
+            }
+        }
+    }
+
     fn newest_first(&self) -> impl Iterator<Item = &RamSegment> {
         [&self.open].into_iter().chain(self.sealed.iter().rev().map(|sealed| &**sealed))
     }
@@ -175,7 +190,10 @@ impl RamSegment {
             let written = timeline.written.entry(keys.member);
             written.or_insert_with(|| (message.sender_id.as_str().into(), 0)).1 = message.seq;
         }
-        timeline.amendments.extend(Amendment::of(message, place));
+        if let Some((slot, amendment)) = Amendment::of(message, place) {
+            timeline.amendments.insert(Slot::by_seq(message.seq), amendment.clone());
+            timeline.amendments.insert(slot, amendment);
+        }
         match timeline.entries.last() {
             Some(last) if last.seq >= entry.seq => tracing::error!(
                 "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",

@@ -111,6 +111,11 @@ fn any_history_reads_as_told_one_by_one_over_any_border_and_page() {
             }
         }
         let expected = naive(&entries);
+        for seq in [0, 1, 60, 119, 120] {
+            let later = entries.iter().filter(|entry| entry.seq > seq && entry.is_action());
+            let counted = rig.index.actions_after("c", seq).expect("read");
+            assert_eq!(counted, later.count() as u64, "seed {seed}, after {seq}");
+        }
         for limit in [1, 7, 200] {
             let mut read: Vec<Message> = Vec::new();
             loop {
