@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use imflow_kind::{Durable, Gate, Journal, StoreError};
+use imflow_kind::{Bookmark, Durable, Gate, Journal, Logged, StoreError};
 use imflow_proto::log::{CursorsMoved, Fact};
-use imflow_proto::record::{Committed, Lsn, Moved};
+use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
 use imflow_proto::wire;
 use prost::Message as _;
 
 use super::LogError;
-use super::frame::{CURSORS, MESSAGE};
+use super::frame::{CURSORS, FACT, MESSAGE};
 use super::index::Index;
+use super::segments::{Place, Visited};
 use super::snapshots::Snapshots;
+
+/// Of one read for a follower.
+const READ_BYTES: usize = 1 << 20;
 
 pub(crate) struct LogJournal {
     pub index: Arc<Index>,
@@ -48,7 +52,38 @@ impl LogJournal {
     }
 }
 
+impl LogJournal {
+    fn logged(&self, record: Visited<'_>) -> Result<Option<Logged>, LogError> {
+        let damaged = |error: prost::DecodeError| {
+            let Place { segment, offset, .. } = record.place;
+            self.index.segments.damaged(segment, u64::from(offset), &error.to_string())
+        };
+        Ok(match record.kind {
+            MESSAGE => {
+                let message = wire::Message::decode(record.payload).map_err(damaged)?;
+                Some(Logged::Message(Box::new(Committed::recovered(record.lsn, message))))
+            }
+            FACT => {
+                let fact = Arc::new(Fact::decode(record.payload).map_err(damaged)?);
+                Some(Logged::Fact(CommittedFact { lsn: record.lsn, fact }))
+            }
+            _ => None,
+        })
+    }
+}
+
 impl Journal for LogJournal {
+    fn read_on(&self, bookmark: &mut Bookmark, limit: usize) -> Result<Vec<Logged>, StoreError> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let segments = &self.index.segments;
+        segments.read_on(bookmark, self.durable_lsn(), &mut |record| {
+            bytes += record.payload.len();
+            records.extend(self.logged(record)?);
+            Ok(records.len() < limit && bytes < READ_BYTES)
+        })?;
+        Ok(records)
+    }
+
     fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Durable<'_>)) -> Result<(), StoreError> {
         Ok(self.replay_durable(after, visit)?)
     }

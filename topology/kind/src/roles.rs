@@ -8,6 +8,8 @@ use imflow_proto::log::{Cursors, Fact};
 use imflow_proto::record::{Committed, Lsn, Moved};
 use imflow_proto::{Record, wire};
 
+use crate::{Bookmark, Logged};
+
 /// The name of a role, for checks and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RoleName {
@@ -205,6 +207,13 @@ pub trait Journal: Send + Sync {
 
     /// Keeps a snapshot that is the fold of all records up to `lsn`. Must not block.
     fn save_snapshot(&self, partition: u32, lsn: Lsn, bytes: Vec<u8>);
+
+    /// Reads the durable records behind a bookmark, in log order, at most `limit` and about 1 MiB, and moves
+    /// the bookmark behind them. It may move without a record: not all that the log holds is for others.
+    ///
+    /// # Errors
+    /// As [`Journal::replay`].
+    fn read_on(&self, bookmark: &mut Bookmark, limit: usize) -> Result<Vec<Logged>, StoreError>;
 
     /// The last durable position.
     fn durable_lsn(&self) -> Lsn;

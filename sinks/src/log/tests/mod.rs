@@ -2,6 +2,7 @@
 
 mod amendments;
 mod failing_disk;
+mod following;
 mod index;
 mod recovery;
 mod sink;
