@@ -116,7 +116,7 @@ pub static DESCRIPTION: Description = Description {
               \n\
               [sinks.store]\n\
               kind = \"log\"\n\
-              inputs = { records = [\"ordered\", \"allowed.facts\"], lookups = [\"ids.unknown\"] }\n\
+              inputs = { records = [\"ordered\", \"allowed.facts\"], lookups = [\"ids.unknown\"], references = [\"amended.references\"] }\n\
               \n\
               [operators.fresh]\n\
               kind = \"dedup\"\n\
