@@ -10,6 +10,7 @@ const ENUM_FIELDS: &[(&str, &str)] = &[
     ("Send.type", "message_type"),
     ("Message.type", "message_type"),
     ("Ack.status", "ack_status"),
+    ("Status.status", "ack_status"),
     ("Error.code", "error_code"),
     ("MemberInfo.role", "role"),
     ("CreateConversation.type", "conversation_type"),

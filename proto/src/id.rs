@@ -111,6 +111,11 @@ impl ServerMsgIds {
     }
 }
 
+/// The smallest serverMsgId that can be made at a time: all smaller ones are of earlier times.
+pub fn first_server_msg_id_at(ms: i64) -> i64 {
+    (ms - EPOCH_MS).max(0) << (COUNTER_BITS + NODE_BITS)
+}
+
 /// The partition of a key: the same function for messages, facts and every restart, so it is
 /// pinned in the data directory.
 pub fn partition_of(key: &str, partitions: u32) -> u32 {

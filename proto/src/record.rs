@@ -422,6 +422,7 @@ pub enum Event {
     ConversationChanged(Arc<wire::ConversationChanged>),
     Recalled(Arc<wire::Recalled>),
     Receipt(Arc<wire::Receipt>),
+    Status(Arc<wire::Status>),
 }
 
 /// A device says how far it, or its user, has come in a conversation.

@@ -6,10 +6,11 @@
 
 mod discard;
 mod file;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "mongo", feature = "redis"))]
 mod follower;
 mod kafka;
 pub mod log;
+mod mongo;
 mod push;
 mod queue;
 mod reader;
@@ -20,5 +21,13 @@ use imflow_kind::Kind;
 
 /// All kinds of this crate.
 pub fn kinds() -> Vec<Kind> {
-    vec![log::kind(), push::kind(), reader::kind(), file::kind(), kafka::kind(), redis::kind()]
+    vec![
+        log::kind(),
+        push::kind(),
+        reader::kind(),
+        file::kind(),
+        kafka::kind(),
+        mongo::kind(),
+        redis::kind(),
+    ]
 }

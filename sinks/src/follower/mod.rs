@@ -10,14 +10,21 @@
 //! [`simulated`] in virtual time.
 
 pub(crate) mod simulated;
+mod statuses;
 pub(crate) mod threaded;
 
 use std::sync::Arc;
 
 use imflow_kind::{Bookmark, IoContext, Journal, Options, Replica, Roles, StartError};
-use imflow_kind::{ReplicaError, StoreError};
+use imflow_kind::{Injector, ReplicaError, StoreError};
+use imflow_proto::record::Lsn;
+
+use statuses::Statuses;
+
 /// The longest pause between two attempts.
 const LONGEST_PAUSE_MS: u64 = 5_000;
+/// Between two looks at what the passing of time asks for.
+const TEND_EVERY_MS: u64 = 60_000;
 
 /// How a copy is kept, from a sink's options `batch`, `retries` and `pause`.
 #[derive(Clone, Copy)]
@@ -42,8 +49,8 @@ impl Manner {
 pub(crate) enum Next {
     /// More at once.
     Again,
-    /// Nothing before something is committed.
-    Idle,
+    /// Nothing before something is committed, or before this time.
+    IdleUntil(u64),
     /// Nothing at all before this time.
     At(u64),
 }
@@ -56,15 +63,24 @@ pub(crate) struct Follower {
     /// Whether the copy has told where it stands since the last failure.
     is_open: bool,
     bookmark: Bookmark,
+    /// Up to where the copy's memory of facts is right, if it has one.
+    learnt: Option<Lsn>,
     failures: u32,
+    tend_at: u64,
+    statuses: Option<Statuses>,
 }
 
 impl Follower {
-    /// A follower of the log that the option `of` names.
-    pub(crate) fn new(context: &IoContext, replica: Box<dyn Replica>) -> Result<Self, StartError> {
+    /// A follower of the log that the option `of` names. With an injector, senders are told of delays, on
+    /// the sink's first port.
+    pub(crate) fn new(
+        context: &IoContext,
+        replica: Box<dyn Replica>,
+        injector: Option<Arc<dyn Injector>>,
+    ) -> Result<Self, StartError> {
         let journal = journal_of(&context.roles, &context.name, context.options.text("of"))?;
         let manner = Manner::of(&context.options);
-        Ok(Self::of(&context.name, manner, journal, replica))
+        Ok(Self::of(&context.name, manner, journal, replica, injector))
     }
 
     fn of(
@@ -72,21 +88,25 @@ impl Follower {
         manner: Manner,
         journal: Arc<dyn Journal>,
         replica: Box<dyn Replica>,
+        injector: Option<Arc<dyn Injector>>,
     ) -> Self {
         Self {
             name: name.to_owned(),
             manner,
+            statuses: injector.map(|injector| Statuses::new(injector, Arc::clone(&journal))),
             journal,
             replica,
             is_open: false,
             bookmark: Bookmark::default(),
+            learnt: None,
             failures: 0,
+            tend_at: 0,
         }
     }
 
-    /// Copies the next records.
+    /// Copies the next records, or looks after the copy when there are none.
     pub(crate) fn step(&mut self, now_ms: u64) -> Next {
-        match self.advance() {
+        match self.advance(now_ms) {
             Ok(next) => {
                 self.recovered();
                 next
@@ -95,7 +115,7 @@ impl Follower {
         }
     }
 
-    fn advance(&mut self) -> Result<Next, Trouble> {
+    fn advance(&mut self, now_ms: u64) -> Result<Next, Trouble> {
         if !self.is_open {
             self.open()?;
         }
@@ -104,9 +124,17 @@ impl Follower {
         if read.lsn > self.bookmark.lsn {
             self.replica.write(&records, read.lsn)?;
             self.bookmark = read;
+            self.learnt = self.learnt.map(|_| read.lsn);
+            if let Some(statuses) = &mut self.statuses {
+                statuses.written(&records);
+            }
             return Ok(Next::Again);
         }
-        Ok(Next::Idle)
+        if now_ms >= self.tend_at && !self.replica.tend(now_ms)? {
+            self.tend_at = now_ms + TEND_EVERY_MS;
+        }
+        // Something to do stays due, yet what is committed goes first.
+        Ok(if now_ms >= self.tend_at { Next::Again } else { Next::IdleUntil(self.tend_at) })
     }
 
     fn open(&mut self) -> Result<(), Trouble> {
@@ -117,6 +145,12 @@ impl Follower {
                 "it holds records up to {position}, and the log ends at {durable}: it is the copy of another log; give this \
                  log a database (or prefix) of its own, or restore the log that belongs to it"
             )));
+        }
+        if self.replica.learns() && self.learnt != Some(position) {
+            self.replica.unlearn();
+            let replica = &mut self.replica;
+            self.journal.replay_facts(position, &mut |fact| replica.learn(&fact))?;
+            self.learnt = Some(position);
         }
         if position < self.bookmark.lsn {
             tracing::warn!(
@@ -158,6 +192,9 @@ impl Follower {
                     "the copy is behind and is filled from the log when it can be reached: {error}"
                 ),
             }
+        }
+        if given_up && let Some(statuses) = &mut self.statuses {
+            statuses.delayed(self.bookmark);
         }
         let doubled = self.manner.pause_ms.saturating_mul(1 << (self.failures - 1).min(16));
         doubled.min(LONGEST_PAUSE_MS.max(self.manner.pause_ms))

@@ -21,13 +21,14 @@ pub(crate) struct Passes {
     pub(crate) output: usize,
 }
 
-/// The form in virtual time of a sink that keeps a copy.
-pub(crate) fn form(passes: Option<Passes>) -> Form {
-    Form::Sink(Arc::new(move |context| Ok(Box::new(Simulated::new(context, passes)))))
+/// The form in virtual time of a sink that keeps a copy. `tells` as of the live form.
+pub(crate) fn form(tells: bool, passes: Option<Passes>) -> Form {
+    Form::Sink(Arc::new(move |context| Ok(Box::new(Simulated::new(context, tells, passes)))))
 }
 
 struct Simulated {
     context: IoContext,
+    tells: bool,
     passes: Option<Passes>,
     injector: Arc<OnceLock<Arc<dyn Injector>>>,
     world: Arc<World>,
@@ -37,13 +38,13 @@ struct Simulated {
 }
 
 impl Simulated {
-    fn new(context: &IoContext, passes: Option<Passes>) -> Self {
+    fn new(context: &IoContext, tells: bool, passes: Option<Passes>) -> Self {
         let world = World::new(&COPY, |_| Ok(()), check_seen);
         context.roles.offer(&context.name, Arc::clone(&world) as Arc<dyn Outside>);
         let (context, is_away) = (context.clone(), Arc::default());
         let injector = Arc::default();
         let (follower, next) = (None, Next::Again);
-        Self { context, passes, injector, world, is_away, follower, next }
+        Self { context, tells, passes, injector, world, is_away, follower, next }
     }
 }
 
@@ -60,8 +61,9 @@ impl Sink for Simulated {
             is_away: Arc::clone(&self.is_away),
             position: 0,
         };
-        self.injector.get_or_init(|| injector);
-        self.follower = Some(Follower::new(&self.context, Box::new(replica))?);
+        self.injector.get_or_init(|| Arc::clone(&injector));
+        let injector = self.tells.then_some(injector);
+        self.follower = Some(Follower::new(&self.context, Box::new(replica), injector)?);
         Ok(())
     }
 
@@ -81,7 +83,7 @@ impl Sink for Simulated {
     fn next_due(&self) -> Option<u64> {
         match self.next {
             Next::At(at) => Some(at),
-            Next::Again | Next::Idle => None,
+            Next::Again | Next::IdleUntil(_) => None,
         }
     }
 }

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use imflow_kind::testing::FakeInjector;
 use imflow_kind::{Durable, Gate, Logged};
+use imflow_proto::Record;
 use imflow_proto::log::Fact;
-use imflow_proto::record::{Committed, CommittedFact, Lsn};
-use imflow_proto::wire::Message;
+use imflow_proto::record::{Committed, CommittedFact, Event};
+use imflow_proto::wire::{AckStatus, Message};
 use parking_lot::Mutex;
 use rapidhash::v3::rapidhash_v3;
 
@@ -42,6 +44,15 @@ impl Journal for Log {
         Ok(records)
     }
 
+    fn replay_facts(
+        &self,
+        upto: Lsn,
+        visit: &mut dyn FnMut(CommittedFact),
+    ) -> Result<(), StoreError> {
+        (1..=upto).filter(|lsn| lsn.is_multiple_of(5)).for_each(|lsn| visit(fact(lsn)));
+        Ok(())
+    }
+
     fn durable_lsn(&self) -> Lsn {
         *self.0.lock()
     }
@@ -70,6 +81,8 @@ impl Journal for Log {
 struct Other {
     records: Vec<Lsn>,
     position: Lsn,
+    /// The facts that the copy has been told, in order.
+    learnt: Vec<Lsn>,
     fate: Fate,
 }
 
@@ -114,6 +127,18 @@ impl Replica for OtherCopy {
         }
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
+    fn unlearn(&mut self) {
+        self.0.lock().learnt.clear();
+    }
+
+    fn learn(&mut self, fact: &CommittedFact) {
+        self.0.lock().learnt.push(fact.lsn);
+    }
+
     fn write(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError> {
         let mut other = self.0.lock();
         let outcome = (other.fate.0)();
@@ -134,6 +159,12 @@ impl Replica for OtherCopy {
         if outcome != Outcome::Fine {
             return Err(lost());
         }
+        let facts = records.iter().filter(|record| matches!(record, Logged::Fact(_)));
+        let facts: Vec<Lsn> = facts.map(Logged::lsn).collect();
+        // Facts must be complete before what follows them is written.
+        let expected: Vec<Lsn> = (1..=other.position).filter(|lsn| lsn.is_multiple_of(5)).collect();
+        assert_eq!(other.learnt, expected, "what is learnt is what the copy holds");
+        other.learnt.extend(facts);
         other.position = upto;
         Ok(())
     }
@@ -142,13 +173,13 @@ impl Replica for OtherCopy {
 fn follower(
     log: &Arc<Log>,
     fate: impl FnMut() -> Outcome + Send + 'static,
-) -> (Follower, Arc<Mutex<Other>>) {
+) -> (Follower, Arc<Mutex<Other>>, Arc<FakeInjector>) {
     let other = Other { fate: Fate(Box::new(fate)), ..Other::default() };
-    let other = Arc::new(Mutex::new(other));
+    let (other, injector) = (Arc::new(Mutex::new(other)), Arc::new(FakeInjector::default()));
     let replica = Box::new(OtherCopy(Arc::clone(&other)));
     let journal = Arc::clone(log) as Arc<dyn Journal>;
-    let follower = Follower::of("copy", MANNER, journal, replica);
-    (follower, other)
+    let follower = Follower::of("copy", MANNER, journal, replica, Some(Arc::clone(&injector) as _));
+    (follower, other, injector)
 }
 
 /// Steps until nothing is left to do; gives the time at the end.
@@ -157,9 +188,24 @@ fn run(follower: &mut Follower, mut now: u64) -> u64 {
         match follower.step(now) {
             Next::Again => {}
             Next::At(at) => now = at,
-            Next::Idle => return now,
+            Next::IdleUntil(_) => return now,
         }
     }
+}
+
+/// What senders were told: seq and status.
+fn told(injector: &FakeInjector) -> Vec<(u64, AckStatus)> {
+    let status = |(_, _, record)| match record {
+        Record::Delivery(delivery) => match &delivery.event {
+            Event::Status(status) => {
+                assert_eq!(&*delivery.to[0], format!("user{}", status.seq % 2));
+                (status.seq, status.status())
+            }
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    injector.take_records().into_iter().map(status).collect()
 }
 
 #[test]
@@ -179,7 +225,7 @@ fn whatever_fails_the_copy_ends_as_the_log() {
             }
         };
         let log = Log::of(seed % 40);
-        let (mut follower, other) = follower(&log, fate);
+        let (mut follower, other, _) = follower(&log, fate);
         let now = run(&mut follower, 0);
         *log.0.lock() += seed % 17;
         run(&mut follower, now);
@@ -192,9 +238,74 @@ fn whatever_fails_the_copy_ends_as_the_log() {
 }
 
 #[test]
+fn senders_are_told_when_retries_are_used_up_and_again_when_it_is_there() {
+    let away = Arc::new(Mutex::new(true));
+    let is_away = Arc::clone(&away);
+    let log = Log::of(0);
+    let (mut follower, _, injector) = follower(&log, move || match *is_away.lock() {
+        true => Outcome::Lost,
+        false => Outcome::Fine,
+    });
+    *log.0.lock() = 4;
+    assert_eq!((follower.step(0), follower.step(100)), (Next::At(100), Next::At(300)));
+    assert_eq!(told(&injector), [], "two retries are left");
+    assert_eq!(follower.step(300), Next::At(700));
+    let delayed =
+        |seqs: &[u64]| seqs.iter().map(|seq| (*seq, AckStatus::Delayed)).collect::<Vec<_>>();
+    assert_eq!(told(&injector), delayed(&[1, 2, 3, 4]));
+    *log.0.lock() = 7;
+    follower.step(700);
+    assert_eq!(told(&injector), delayed(&[6, 7]), "the fifth record is a fact");
+    *away.lock() = false;
+    *log.0.lock() = 9;
+    run(&mut follower, 10_000);
+    let there: Vec<_> = [1, 2, 3, 4, 6, 7].map(|seq| (seq, AckStatus::Ok)).into();
+    assert_eq!(told(&injector), there, "of 8 and 9 nothing was said before");
+}
+
+#[test]
+fn of_what_was_there_before_the_start_nobody_is_told() {
+    let away = Arc::new(Mutex::new(true));
+    let is_away = Arc::clone(&away);
+    let log = Log::of(4);
+    let (mut follower, other, injector) = follower(&log, move || match *is_away.lock() {
+        true => Outcome::Lost,
+        false => Outcome::Fine,
+    });
+    let mut now = 0;
+    while now < 60_000 {
+        let Next::At(at) = follower.step(now) else { panic!("it fails") };
+        now = at;
+    }
+    *away.lock() = false;
+    now = run(&mut follower, now);
+    assert_eq!((told(&injector), other.lock().position), (vec![], 4));
+    // Nor of what is written again because the copy was lost.
+    *log.0.lock() = 6;
+    *away.lock() = true;
+    while now < 120_000 {
+        let Next::At(at) = follower.step(now) else { panic!("it fails") };
+        now = at;
+    }
+    assert_eq!(told(&injector), [(6, AckStatus::Delayed)]);
+    *away.lock() = false;
+    other.lock().position = 0;
+    other.lock().records.clear();
+    now = run(&mut follower, now);
+    assert_eq!(told(&injector), [(6, AckStatus::Ok)]);
+    other.lock().position = 0;
+    *away.lock() = true;
+    *log.0.lock() = 7;
+    follower.step(now);
+    *away.lock() = false;
+    run(&mut follower, now + 100);
+    assert_eq!(told(&injector), []);
+}
+
+#[test]
 fn the_pause_grows_to_its_limit() {
     let log = Log::of(1);
-    let (mut follower, _) = follower(&log, || Outcome::Lost);
+    let (mut follower, ..) = follower(&log, || Outcome::Lost);
     let (mut now, mut pauses) = (0, Vec::new());
     for _ in 0..8 {
         let Next::At(at) = follower.step(now) else { panic!("it fails") };
@@ -207,7 +318,7 @@ fn the_pause_grows_to_its_limit() {
 #[test]
 fn the_copy_of_another_log_is_left_alone() {
     let log = Log::of(3);
-    let (mut follower, other) = follower(&log, || Outcome::Fine);
+    let (mut follower, other, _) = follower(&log, || Outcome::Fine);
     other.lock().position = 4;
     assert!(matches!(follower.step(0), Next::At(_)));
     assert!(other.lock().records.is_empty());

@@ -15,6 +15,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Threaded {
     context: IoContext,
     replica: Option<Box<dyn Replica>>,
+    tells: bool,
     wake: Wake,
     bell: Option<flume::Receiver<Ring>>,
     thread: Option<JoinHandle<()>>,
@@ -26,12 +27,13 @@ enum Ring {
 }
 
 impl Threaded {
-    /// A copy that is kept while the service runs.
-    pub(crate) fn new(context: &IoContext, replica: Box<dyn Replica>) -> Self {
+    /// A copy that is kept while the service runs. `tells`: senders hear of delays on the first port.
+    pub(crate) fn new(context: &IoContext, replica: Box<dyn Replica>, tells: bool) -> Self {
         let (ring, bell) = flume::bounded(1);
         Self {
             context: context.clone(),
             replica: Some(replica),
+            tells,
             wake: Wake(ring),
             bell: Some(bell),
             thread: None,
@@ -44,11 +46,11 @@ impl Sink for Threaded {
         Box::new(self.wake.clone())
     }
 
-    fn start(&mut self, _injector: Arc<dyn Injector>) -> Result<(), StartError> {
+    fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
         let (Some(replica), Some(bell)) = (self.replica.take(), self.bell.take()) else {
             return Ok(());
         };
-        let follower = Follower::new(&self.context, replica)?;
+        let follower = Follower::new(&self.context, replica, self.tells.then_some(injector))?;
         let clock = Arc::clone(&self.context.clock);
         let window = self.context.options.duration("window");
         let thread = std::thread::Builder::new().name(self.context.name.clone());
@@ -85,20 +87,25 @@ fn run(mut follower: Follower, bell: &flume::Receiver<Ring>, clock: &dyn Clock, 
         }
         let is_stopped = match next {
             Next::Again => matches!(bell.try_recv(), Ok(Ring::Stop)),
-            Next::Idle => match bell.recv() {
+            Next::IdleUntil(at) => match bell.recv_timeout(until(at, now)) {
                 // Records that come close together are written together.
                 Ok(Ring::Committed) => {
                     std::thread::sleep(window);
                     false
                 }
-                Ok(Ring::Stop) | Err(flume::RecvError::Disconnected) => true,
+                Err(flume::RecvTimeoutError::Timeout) => false,
+                Ok(Ring::Stop) | Err(flume::RecvTimeoutError::Disconnected) => true,
             },
-            Next::At(at) => stopped_within(bell, Duration::from_millis(at.saturating_sub(now))),
+            Next::At(at) => stopped_within(bell, until(at, now)),
         };
         if is_stopped {
             stop_at.get_or_insert_with(|| Instant::now() + LAST_WORDS);
         }
     }
+}
+
+fn until(at: u64, now: u64) -> Duration {
+    Duration::from_millis(at.saturating_sub(now))
 }
 
 /// Lets time pass, whatever is committed meanwhile; says whether the service stops.

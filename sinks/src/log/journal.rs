@@ -84,6 +84,23 @@ impl Journal for LogJournal {
         Ok(records)
     }
 
+    fn replay_facts(
+        &self,
+        upto: Lsn,
+        visit: &mut dyn FnMut(CommittedFact),
+    ) -> Result<(), StoreError> {
+        let segments = &self.index.segments;
+        segments.visit(0, upto.min(self.durable_lsn()), &mut |record| {
+            if record.kind == FACT
+                && let Some(Logged::Fact(fact)) = self.logged(record)?
+            {
+                visit(fact);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Durable<'_>)) -> Result<(), StoreError> {
         Ok(self.replay_durable(after, visit)?)
     }

@@ -135,7 +135,7 @@ pub fn kind() -> Kind {
 pub fn kind() -> Kind {
     use crate::follower::simulated::{Passes, form};
     let passes = Passes { input: LOOKUPS, output: UNKNOWN };
-    Kind::sink(&DESCRIPTION, live::build).simulated_by(form(Some(passes)))
+    Kind::sink(&DESCRIPTION, live::build).simulated_by(form(false, Some(passes)))
 }
 
 #[cfg(feature = "redis")]
@@ -168,7 +168,7 @@ mod live {
             ttl: options.duration("ttl"),
         };
         let redis = |timeout| Redis::new(settings(timeout)).map_err(StartError::new);
-        let copy = Threaded::new(context, Box::new(redis("timeout")?));
+        let copy = Threaded::new(context, Box::new(redis("timeout")?), false);
         Ok(Box::new(Live { copy, asking: Asking::new(context, Box::new(redis("wait")?)) }))
     }
 

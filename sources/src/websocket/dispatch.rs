@@ -233,6 +233,7 @@ fn conversation_of(event: &Event) -> &str {
         Event::ConversationChanged(changed) => &changed.conversation_id,
         Event::Receipt(receipt) => &receipt.conversation_id,
         Event::Recalled(recalled) => &recalled.conversation_id,
+        Event::Status(status) => &status.conversation_id,
     }
 }
 
@@ -244,6 +245,7 @@ fn envelope_of(event: &Event) -> Envelope {
         }
         Event::Receipt(receipt) => push::Event::Receipt((**receipt).clone()),
         Event::Recalled(recalled) => push::Event::Recalled((**recalled).clone()),
+        Event::Status(status) => push::Event::Status((**status).clone()),
     })
 }
 
@@ -254,7 +256,10 @@ fn pushed(event: push::Event) -> Envelope {
 fn size_of_event(event: &Event) -> usize {
     match event {
         Event::Message(entry) => 128 + entry.message.text.len() + entry.message.payload.len(),
-        Event::ConversationChanged(_) | Event::Receipt(_) | Event::Recalled(_) => 128,
+        Event::ConversationChanged(_)
+        | Event::Receipt(_)
+        | Event::Recalled(_)
+        | Event::Status(_) => 128,
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use imflow_proto::wire::{
-    ConversationType, CreateConversation, Cursor, Envelope, Error, History, ListConversations,
-    ListCursors, Message, Push, envelope::Body, push,
+    AckStatus, ConversationType, CreateConversation, Cursor, Envelope, Error, History,
+    ListConversations, ListCursors, Message, Push, envelope::Body, push,
 };
 
 use super::entry::said;
@@ -385,6 +385,15 @@ impl State {
             push::Event::Presence(notice) => {
                 let standing = if notice.online { "online" } else { "offline" };
                 self.note(&format!("{} is {standing}", notice.user_id));
+            }
+            push::Event::Status(status) => {
+                let (of, seq) = (&status.conversation_id, status.seq);
+                self.note(&match status.status() {
+                    AckStatus::Delayed => {
+                        format!("{of}: the archive does not have message {seq} yet")
+                    }
+                    _ => format!("{of}: the archive has message {seq}"),
+                });
             }
             push::Event::ConversationChanged(changed) => {
                 let change = changed.change().as_str_name();

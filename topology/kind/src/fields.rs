@@ -249,22 +249,22 @@ const REFERENT: &[Field] = fields!(Record::Referent(it) =>
 );
 
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
-    "event": String(match it.event {
-        Event::Message(_) => "message",
-        Event::ConversationChanged(_) => "conversationChanged",
-        Event::Receipt(_) => "receipt",
-        Event::Recalled(_) => "recalled",
-    }),
+    "event": String(event_name(&it.event)),
     "conversationId": String(match &it.event {
         Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(notice) => &notice.conversation_id,
         Event::Receipt(receipt) => &receipt.conversation_id,
         Event::Recalled(recalled) => &recalled.conversation_id,
+        Event::Status(status) => &status.conversation_id,
     }),
     "senderId": String(delivered(&it.event).map_or("", |message| &message.sender_id)),
     "type": String(delivered(&it.event).map_or("", |message| message.r#type().as_str_name())),
     "text": String(delivered(&it.event).map_or("", |message| &message.text)),
-    "seq": Int(delivered(&it.event).map_or(0, |message| message.seq as i64)),
+    "seq": Int(match &it.event {
+        Event::Message(entry) => entry.message.seq as i64,
+        Event::Status(status) => status.seq as i64,
+        Event::ConversationChanged(_) | Event::Receipt(_) => 0,
+    }),
     "recipients": Strings(&it.to),
 );
 
@@ -349,9 +349,22 @@ fn first_of(moves: &CursorsMoved) -> Option<&Cursors> {
     moves.members.first()
 }
 
+fn event_name(event: &Event) -> &'static str {
+    match event {
+        Event::Message(_) => "message",
+        Event::ConversationChanged(_) => "conversationChanged",
+        Event::Receipt(_) => "receipt",
+        Event::Recalled(_) => "recalled",
+        Event::Status(_) => "status",
+    }
+}
+
 fn delivered(event: &Event) -> Option<&Message> {
     match event {
         Event::Message(entry) => Some(&entry.message),
-        Event::ConversationChanged(_) | Event::Receipt(_) | Event::Recalled(_) => None,
+        Event::ConversationChanged(_)
+        | Event::Receipt(_)
+        | Event::Recalled(_)
+        | Event::Status(_) => None,
     }
 }

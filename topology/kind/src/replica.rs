@@ -48,12 +48,31 @@ pub trait Replica: Send {
     /// When the other system cannot be reached or refuses.
     fn open(&mut self) -> Result<Lsn, ReplicaError>;
 
+    /// Whether [`Replica::learn`] has to be told of all facts up to its position.
+    fn learns(&self) -> bool {
+        false
+    }
+
+    /// Forgets what it has learnt; the facts are told from the first on.
+    fn unlearn(&mut self) {}
+
+    /// A fact that the copy holds already.
+    fn learn(&mut self, _fact: &CommittedFact) {}
+
     /// Writes records that follow each other in the log, then moves the position to `upto`. Given again, the
     /// same records change nothing.
     ///
     /// # Errors
-    /// As [`Replica::open`]. Some of the records may have been written then.
+    /// As [`Replica::open`]. Some of the records may have been written then, and what they teach is not learnt.
     fn write(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError>;
+
+    /// Does one small piece of what the passing of time asks for; says whether there is more to do now.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    fn tend(&mut self, _now_ms: u64) -> Result<bool, ReplicaError> {
+        Ok(false)
+    }
 }
 
 /// Why another system did not take a record: what and where. It is tried again.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use imflow_proto::log::{Cursors, Fact};
-use imflow_proto::record::{Committed, Lsn, Moved};
+use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
 use imflow_proto::{Record, wire};
 
 use crate::{Bookmark, Logged};
@@ -214,6 +214,16 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// As [`Journal::replay`].
     fn read_on(&self, bookmark: &mut Bookmark, limit: usize) -> Result<Vec<Logged>, StoreError>;
+
+    /// Calls `visit` for every durable fact up to `upto`, in log order.
+    ///
+    /// # Errors
+    /// As [`Journal::replay`].
+    fn replay_facts(
+        &self,
+        upto: Lsn,
+        visit: &mut dyn FnMut(CommittedFact),
+    ) -> Result<(), StoreError>;
 
     /// The last durable position.
     fn durable_lsn(&self) -> Lsn;
