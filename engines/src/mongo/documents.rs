@@ -146,12 +146,12 @@ mod tests {
             ..Default::default()
         };
         let document = document_of(&message).unwrap();
-        assert_eq!(document.get_i64("_id"), Ok(1 << 60));
-        assert_eq!(document.get_i64("serverMsgId"), Ok(1 << 60));
-        assert_eq!(document.get_i64("seq"), Ok(7));
-        assert_eq!(document.get_str("type"), Ok("TEXT"));
-        assert_eq!(document.get_str("text"), Ok("你好"));
-        assert_eq!(document.get_binary_generic("payload"), Ok(&vec![0, 255]));
+        assert_eq!(document.get_i64("_id").unwrap(), 1 << 60);
+        assert_eq!(document.get_i64("serverMsgId").unwrap(), 1 << 60);
+        assert_eq!(document.get_i64("seq").unwrap(), 7);
+        assert_eq!(document.get_str("type").unwrap(), "TEXT");
+        assert_eq!(document.get_str("text").unwrap(), "你好");
+        assert_eq!(document.get_binary_generic("payload").unwrap(), &[0, 255]);
         assert_eq!(created_at(&document), 1_767_225_600_123);
         assert_eq!(document.to_vec().unwrap(), document_of(&message).unwrap().to_vec().unwrap());
     }

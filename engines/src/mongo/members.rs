@@ -30,7 +30,9 @@ impl Members {
             Some(Change::Members(changed)) => {
                 let members = self.of.entry(id.clone()).or_default();
                 members.extend(changed.set.iter().map(|member| member.user_id.clone()));
-                changed.removed.iter().for_each(|user| drop(members.remove(user)));
+                for user in &changed.removed {
+                    members.remove(user);
+                }
             }
             Some(Change::Mute(_) | Change::Ban(_)) | None => {}
         }

@@ -263,6 +263,7 @@ const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
     "seq": Int(match &it.event {
         Event::Message(entry) => entry.message.seq as i64,
         Event::Status(status) => status.seq as i64,
+        Event::Recalled(recalled) => recalled.seq as i64,
         Event::ConversationChanged(_) | Event::Receipt(_) => 0,
     }),
     "recipients": Strings(&it.to),
