@@ -10,6 +10,7 @@ const ENUM_FIELDS: &[(&str, &str)] = &[
     ("Send.type", "message_type"),
     ("Message.type", "message_type"),
     ("Ack.status", "ack_status"),
+    ("Status.status", "ack_status"),
     ("Error.code", "error_code"),
     ("MemberInfo.role", "role"),
     ("CreateConversation.type", "conversation_type"),
@@ -29,6 +30,41 @@ const SKIPPED_WHEN_EMPTY: &[&str] = &[
     "ConversationChanged.user_id",
     "ConversationChanged.name",
     "ConversationInfo.name",
+    "Synced.after",
+    "Origin.sender_id",
+    "Action.emoji",
+];
+
+/// Most messages have none of these: they are kept behind a pointer, and left out of JSON when unset.
+const RARE: &[&str] =
+    &["Send.forward_of", "Message.forward_of", "Message.action", "Message.amended"];
+
+/// Further fields that are left out of JSON when they say nothing, and the function that tells.
+const SKIPPED_WHEN: &[(&str, &str)] = &[
+    ("Error.retry_after_ms", "crate::json::is_zero"),
+    ("Messages.removed_up_to_seq", "crate::json::is_zero"),
+    ("SyncedConversation.removed_up_to_seq", "crate::json::is_zero"),
+    ("Send.reply_to", "crate::json::is_zero"),
+    ("Message.reply_to", "crate::json::is_zero"),
+    ("Send.mentions", "Vec::is_empty"),
+    ("Message.mentions", "Vec::is_empty"),
+    ("Edit.mentions", "Vec::is_empty"),
+    ("Amended.revoked_at", "crate::json::is_zero"),
+    ("Amended.revoked_by", "String::is_empty"),
+    ("Amended.edited_at", "crate::json::is_zero"),
+    ("Amended.edits", "crate::json::is_zero"),
+    ("Amended.reactions", "Vec::is_empty"),
+];
+
+/// Left out of JSON when false.
+const SKIPPED_WHEN_FALSE: &[&str] = &[
+    "SyncedConversation.redelivered",
+    "ConversationInfo.history_since_join",
+    "Send.mention_all",
+    "Message.mention_all",
+    "Edit.mention_all",
+    "React.remove",
+    "Action.remove",
 ];
 
 /// Left out of JSON when unset.
@@ -90,14 +126,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             r#"#[serde(with = "crate::json::base64", skip_serializing_if = "bytes::Bytes::is_empty")]"#,
         );
     }
-    for field in [
-        "Error.retry_after_ms",
-        "Messages.removed_up_to_seq",
-        "SyncedConversation.removed_up_to_seq",
-    ] {
+    for field in RARE {
+        config.boxed(format!(".imflow.v1.{field}"));
         config.field_attribute(
             format!(".imflow.v1.{field}"),
-            r#"#[serde(skip_serializing_if = "crate::json::is_zero")]"#,
+            r#"#[serde(skip_serializing_if = "Option::is_none")]"#,
+        );
+    }
+    for field in SKIPPED_WHEN_FALSE {
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            r#"#[serde(skip_serializing_if = "std::ops::Not::not")]"#,
+        );
+    }
+    for (field, test) in SKIPPED_WHEN {
+        config.field_attribute(
+            format!(".imflow.v1.{field}"),
+            format!(r#"#[serde(skip_serializing_if = "{test}")]"#),
         );
     }
     for field in UNSET_ENUMS_SKIPPED {

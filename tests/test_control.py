@@ -39,7 +39,7 @@ def test_creating_it_again_shows_all_of_what_exists(server, connect):
     alice.sent("c1", "hi")
     wish = {"conversationId": "c1", "type": "GROUP", "name": "another name", "members": ["carol"]}
     again = alice.ask(createConversation=wish)["conversation"]
-    assert again == {**made, "role": "OWNER", "lastSeq": 1} and again["createdAt"] > 0 and again["memberCount"] == 2
+    assert again == {**made, "role": "OWNER", "lastSeq": 1, "readSeq": 1, "deliveredSeq": 1} and again["createdAt"] > 0 and again["memberCount"] == 2
     assert connect("eve").refused(createConversation=wish)["code"] == "CONFLICT"
     with server.client("alice", options=("--scopes", "create")) as creator:
         assert creator.ask(createConversation=wish)["conversation"] == again

@@ -27,6 +27,8 @@ class Sender:
     def __init__(self, user, format):
         self.user, self.format = user, format
         self.acked = {}
+        # The first messages, which replies, reactions and edits are about.
+        self.own = {}
         self.owed = []
 
     def run(self, server):
@@ -40,38 +42,60 @@ class Sender:
     def _talk(self, client):
         flying = []
         for message in list(self.owed):
-            flying.append((client.post(send=message), message))
+            flying.append((post(client, message), message))
         while True:
             while len(flying) < IN_FLIGHT:
-                conversation = CONVERSATIONS[len(self.acked) % len(CONVERSATIONS)]
-                message = client.message(conversation, f"{self.user} says something", None)
+                message = self._next(client)
                 # Owed before it is sent: the connection may break in between.
                 self.owed.append(message)
-                flying.append((client.post(send=message), message))
+                flying.append((post(client, message), message))
             command, message = flying.pop(0)
             reply = client.reply(command)
             if reply.get("error", {}).get("retryable"):
-                flying.append((client.post(send=message), message))
+                flying.append((post(client, message), message))
             else:
                 self._settle(message, reply)
+
+    def _next(self, client):
+        """Mostly a message; in between a reply, or a reaction to or an edit of one that was acked."""
+        number = len(self.acked)
+        conversation = CONVERSATIONS[number // 3 % len(CONVERSATIONS)]
+        message = client.message(conversation, f"{self.user} says something", None)
+        target = next((ack["seq"] for where, ack in self.own.values() if where == conversation), None)
+        if target is None or number % 4:
+            return message
+        about = {key: message[key] for key in ("conversationId", "clientMsgId")} | {"seq": target}
+        return [
+            message | {"replyTo": target},
+            about | {"emoji": f"e{number % 3}"},
+            about | {"text": f"{self.user} said something"},
+        ][number // 4 % 3]
 
     def _settle(self, message, reply):
         assert "ack" in reply, reply
         self.owed.remove(message)
         known = self.acked.setdefault(message["clientMsgId"], (message["conversationId"], reply["ack"]))
         assert known[1] == reply["ack"]
+        if len(self.own) < 8 and "type" in message:
+            self.own[message["clientMsgId"]] = known
 
     def settle_all(self, server):
         """The server lives: everything owed is sent again and answered."""
         with server.client(self.user, format=self.format) as client:
-            for command, message in [(client.post(send=message), message) for message in list(self.owed)]:
+            for command, message in [(post(client, message), message) for message in list(self.owed)]:
                 self._settle(message, client.reply(command))
 
 
-def test_fifty_kills_lose_repeat_and_skip_nothing(server):
+def post(client, message):
+    """Sends a message, or does what it says about one."""
+    return client.post(**{"send" if "type" in message else "react" if "emoji" in message else "edit": message})
+
+
+def test_fifty_kills_lose_repeat_and_skip_nothing(make_server):
     seed = int(os.environ.get("IMFLOW_SEED", time.time_ns() % 1_000_000_000))
     print(f"seed: IMFLOW_SEED={seed}")
     moments = random.Random(seed)
+    server = make_server("operators.amended.max_edits=10000", "operators.amended.max_reactions=10000")
     for name in CONVERSATIONS:
         server.group(name, *USERS)
     senders = [Sender(user, ("json", "proto")[n % 2]) for n, user in enumerate(USERS)]

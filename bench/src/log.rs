@@ -181,6 +181,7 @@ impl Log {
             text: self.texts[n % self.texts.len()].clone(),
             payload: Default::default(),
             created_at: 1_700_000_000_000 + n as i64,
+            ..Default::default()
         }
     }
 }

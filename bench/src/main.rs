@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
-use load::{acks, replay, restart, throughput};
+use load::{acks, history, replay, restart, throughput};
 use report::Report;
 use server::ServerArgs;
 
@@ -64,6 +64,7 @@ enum Command {
     Throughput(throughput::ThroughputArgs),
     Replay(replay::ReplayArgs),
     Restart(restart::RestartArgs),
+    History(history::HistoryArgs),
     Graph(graph::GraphArgs),
     Check(compile::CheckArgs),
     Operators(operators::OperatorsArgs),
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         Command::Throughput(args) => show(throughput::run(server, args)),
         Command::Replay(args) => show(replay::run(server, args)),
         Command::Restart(args) => show(restart::run(server, args)),
+        Command::History(args) => show(history::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
         Command::Check(args) => show(compile::run(&server.config, args)),
         Command::Operators(args) => show(operators::run(&server.config, args)),
@@ -114,6 +116,7 @@ fn all(server: &ServerArgs) -> Result<Vec<Report>, Failure> {
     reports.extend(show(acks::run(server, &acks::AcksArgs::default()))?);
     reports.extend(show(throughput::run(server, &throughput::ThroughputArgs::default()))?);
     reports.extend(show(replay::run(server, &replay::ReplayArgs::default()))?);
+    reports.extend(show(history::run(server, &history::HistoryArgs::default()))?);
     let rows: Vec<_> = reports.iter().flat_map(Report::rows).collect();
     println!("{}", report::table(&rows));
     Ok(reports)

@@ -149,8 +149,8 @@ fn messages(count: usize) -> Vec<Record> {
         sender_id: format!("user-{}", n % 77),
         r#type: MessageType::Text.into(),
         text: texts[n % texts.len()].text.clone(),
-        payload: Default::default(),
         created_at: 1,
+        ..Default::default()
     };
     let committed = |n| Arc::new(Committed::recovered(n as u64, message(n)));
     (0..count.max(CONVERSATIONS)).map(|n| Record::Committed(committed(n))).collect()

@@ -5,3 +5,7 @@
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "mongo")]
+pub mod mongo;
+#[cfg(feature = "redis")]
+pub mod redis;

@@ -213,6 +213,7 @@ mod tests {
             r#type: ConversationType::Group.into(),
             name: String::new(),
             members,
+            ..Default::default()
         })
     }
 

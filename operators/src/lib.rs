@@ -1,8 +1,9 @@
 //! The operator kinds: pure state machines, one file each, and collections written in differential.
 //!
 //! ```text
-//! validate -> dedup -> permission -> sequence -> (log) -> fanout
-//!                 grants --^  ^-------- facts ------'       ^-- routes -> presence
+//! validate -> dedup -> amend -> permission -> sequence -> (log) -> fanout
+//!                          grants --^  ^-------- facts ------'       ^-- routes -> presence
+//!                      marks -> permission -> sequence -> cursors -> (log) -> fanout
 //! ```
 //!
 //! An operator knows its own ports and nobody behind them. Time enters as the `now` of a batch and as
@@ -10,9 +11,11 @@
 
 use imflow_kind::{Form, Kind};
 
+mod amend;
 mod branch;
 mod collection;
 mod count;
+mod cursors;
 mod deadletter;
 mod dedup;
 mod errors;
@@ -44,9 +47,11 @@ pub fn kinds() -> Vec<Kind> {
     vec![
         Kind::operator(&validate::DESCRIPTION, validate::build),
         Kind::operator(&dedup::DESCRIPTION, dedup::build),
+        Kind::operator(&amend::DESCRIPTION, amend::build),
         Kind::new(&grants::DESCRIPTION, Form::Collection(grants::build)),
         Kind::operator(&permission::DESCRIPTION, permission::build),
         Kind::operator(&sequence::DESCRIPTION, sequence::build),
+        Kind::operator(&cursors::DESCRIPTION, cursors::build),
         Kind::new(&routes::DESCRIPTION, Form::Collection(routes::build)),
         Kind::operator(&presence::DESCRIPTION, presence::build),
         Kind::operator(&fanout::DESCRIPTION, fanout::build),

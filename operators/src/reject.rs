@@ -26,8 +26,8 @@ pub const DESCRIPTION: Description = Description {
     state: State::None,
     inputs: &[Port::of(
         "commands",
-        &[RecordType::Submission, RecordType::Command, RecordType::Query],
-        "messages, commands and reads to refuse",
+        &[RecordType::Submission, RecordType::Command, RecordType::Query, RecordType::Mark],
+        "messages, commands, reads and marks to refuse",
     )],
     outputs: &[Port::of("rejected", &[RecordType::Rejection], "one refusal for each")],
     options: &[
@@ -78,6 +78,7 @@ impl Operator for Reject {
                 Record::Submission(submission) => Refused::Submission(submission),
                 Record::Command(command) => Refused::Command(command),
                 Record::Query(query) => Refused::Query(query),
+                Record::Mark(mark) => Refused::Mark(mark),
                 other => crate::misrouted("reject", &other),
             };
             let rejection = Rejection { refused, error: self.error.clone() };

@@ -2,7 +2,7 @@
 //!
 //! Within a conversation seq is gapless from 1 and createdAt never decreases. Two counters are kept: what
 //! is *assigned* runs ahead of what is *committed*; only the latter is exported, so that a seq which never
-//! became durable is used again. Making it durable is for the log, which keeps the order of this port.
+//! became durable is used again. Marks of cursors pass by, since it is known here how far they can mean. Making it durable is for the log, which keeps the order of this port.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use imflow_kind::{
     Description, Duty, Family, Key, Operator, OperatorContext, Out, Port, Snapshot, StartError,
     State, Time,
 };
-use imflow_proto::id::ServerMsgIds;
-use imflow_proto::record::{Committed, Entry, Submission};
+use imflow_proto::id::{self, ServerMsgIds};
+use imflow_proto::record::{Committed, Entry, Mark, Submission};
 use imflow_proto::{Fingerprint, FingerprintMap, Keys, Record, RecordType, wire};
 
 use crate::snapshot::{Reader, Writer, expect_version};
 
-/// `messages: Submission` → `ordered: Ordered`
+/// `messages: Submission`, `marks: Mark` → `ordered: Ordered`, `marks: Mark`
 ///
 /// Errors: none. Source: SPEC M3.
 pub const DESCRIPTION: Description = Description {
@@ -24,24 +24,33 @@ pub const DESCRIPTION: Description = Description {
     family: Family::Operator,
     summary: "gives each message the next seq of its conversation",
     doc: "Assigns a gapless `seq` per conversation, a `serverMsgId` (63 bits, increasing on this node) and \
-          `createdAt`. Its state is a fold of the log, so a restart goes on where the log ends.",
+          `createdAt`. Its state is a fold of the log, so a restart goes on where the log ends.\n\n\
+          `marks` are let through; one that says more than has been committed is held to the last message.",
     key: Key::Conversation,
     state: State::Log,
-    inputs: &[Port::of("messages", &[RecordType::Submission], "messages that may be stored")],
-    outputs: &[Port::of(
-        "ordered",
-        &[RecordType::Ordered],
-        "the same, in their order, on their way to the log",
-    )],
+    inputs: &[
+        Port::of("messages", &[RecordType::Submission], "messages that may be stored"),
+        Port::of("marks", &[RecordType::Mark], "what devices received and read").optional(),
+    ],
+    outputs: &[
+        Port::of(
+            "ordered",
+            &[RecordType::Ordered],
+            "messages in their order, on their way to the log",
+        ),
+        Port::of("marks", &[RecordType::Mark], "marks of messages that are durable"),
+    ],
     options: &[],
     provides: &[],
     duties: &[Duty::Orders],
     example: "[operators.ordered]\n\
               kind = \"sequence\"\n\
-              inputs = [\"allowed\"]\n",
+              inputs = { messages = [\"allowed\"], marks = [\"allowed.marks\"] }\n",
     ..Description::EMPTY
 };
 
+const ORDERED: usize = 0;
+const MARKS: usize = 1;
 /// Version 1 lacked the last serverMsgId, which stands first.
 const VERSION: u16 = 2;
 
@@ -73,8 +82,15 @@ pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, 
 }
 
 impl Operator for Sequence {
-    fn on_batch(&mut self, now: Time, _port: usize, records: &mut Vec<Record>, out: &mut Out) {
-        let ordered = out.port(0);
+    fn on_batch(&mut self, now: Time, port: usize, records: &mut Vec<Record>, out: &mut Out) {
+        if port == MARKS {
+            let marks = records.drain(..).map(|record| match record {
+                Record::Mark(mark) => Record::Mark(self.hold(mark)),
+                record => crate::misrouted("sequence", &record),
+            });
+            return out.port(MARKS).extend(marks);
+        }
+        let ordered = out.port(ORDERED);
         ordered.reserve(records.len());
         for record in records.drain(..) {
             let Record::Submission(submission) = record else {
@@ -138,7 +154,8 @@ impl Sequence {
 
     fn order(&mut self, submission: Arc<Submission>, now_ms: i64) -> Entry {
         // Nobody else holds a submission here unless a tap or a second branch does: move the strings out.
-        let Submission { ticket, session, send, keys, .. } = Arc::unwrap_or_clone(submission);
+        let Submission { ticket, session, send, keys, reference, .. } =
+            Arc::unwrap_or_clone(submission);
         let position = self.position(&keys, &send.conversation_id);
         position.assigned += 1;
         position.assigned_at = position.assigned_at.max(now_ms);
@@ -153,8 +170,26 @@ impl Sequence {
             text: send.text,
             payload: send.payload,
             created_at,
+            reply_to: send.reply_to,
+            forward_of: send.forward_of,
+            mentions: send.mentions,
+            mention_all: send.mention_all,
+            action: reference.and_then(|reference| reference.action),
+            amended: None,
         };
         Entry { lsn: 0, ticket: Some(ticket), session: Some(session), message, keys }
+    }
+
+    /// Holds a mark to what is committed.
+    fn hold(&self, mut mark: Arc<Mark>) -> Arc<Mark> {
+        let partition = id::partition_of(&mark.conversation_id, self.partitions.len() as u32);
+        let positions = &self.partitions[partition as usize].by_conversation;
+        let position = positions.get(&Fingerprint::of(&mark.conversation_id));
+        let last = position.map_or(0, |position| position.committed);
+        let held = Arc::make_mut(&mut mark);
+        held.last_seq = last;
+        held.seq = held.seq.min(last);
+        mark
     }
 
     fn position(&mut self, keys: &Keys, conversation_id: &str) -> &mut Position {
@@ -179,6 +214,7 @@ mod tests {
     use imflow_kind::testing::{Driver, drive};
 
     use imflow_proto::id::partition_of;
+    use imflow_proto::record::MarkKind;
 
     use super::*;
     use crate::testing::{Dice, Sender, committed};
@@ -254,6 +290,20 @@ mod tests {
         restarted.operator.import(partition_of("c9", 8), &old).unwrap();
         restarted.send("messages", [sender.send("c9", "z", "hi")]);
         assert_eq!(messages(&mut restarted)[0].seq, 5);
+    }
+
+    #[test]
+    fn a_mark_beyond_the_last_message_is_held_to_it() {
+        let (mut driver, sender) = (sequence(), Sender::new("alice", "phone"));
+        driver.send("messages", [sender.send("c1", "x", "hi"), sender.send("c1", "y", "hi")]);
+        driver.operator.apply(&committed("c1", "alice", "x", "hi", 1));
+        let marks = [("c1", 1), ("c1", 2), ("c1", u64::MAX), ("nowhere", 3)];
+        driver.send("marks", marks.map(|(id, seq)| sender.mark(id, MarkKind::Read, seq)));
+        let held = driver.take("marks").into_iter().map(|record| match record {
+            Record::Mark(mark) => (mark.seq, mark.last_seq),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(held.collect::<Vec<_>>(), [(1, 1), (1, 1), (1, 1), (0, 0)]);
     }
 
     #[test]

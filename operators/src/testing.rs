@@ -7,8 +7,8 @@ use imflow_kind::{Options, Shape, Value};
 use imflow_proto::Record;
 use imflow_proto::log::{Fact, fact};
 use imflow_proto::record::{
-    Command, Committed, CommittedFact, Grant, GrantChange, GrantSubject, Scalar, Scopes, Session,
-    Submission, Wish,
+    Command, Committed, CommittedFact, Grant, GrantChange, GrantSubject, Mark, MarkKind, Scalar,
+    Scopes, Session, Submission, Wish,
 };
 use imflow_proto::wire::{self, ConversationType, MemberInfo, MessageType, Role};
 
@@ -39,13 +39,24 @@ impl Sender {
             client_msg_id: id.into(),
             r#type: MessageType::Text.into(),
             text: text.into(),
-            payload: bytes::Bytes::new(),
+            ..Default::default()
         };
         Submission::new(self.answers.ticket(1), Arc::clone(&self.session), send)
     }
 
     pub(crate) fn send(&self, conversation: &str, id: &str, text: &str) -> Record {
         Record::Submission(Arc::new(self.submission(conversation, id, text)))
+    }
+
+    pub(crate) fn mark(&self, conversation: &str, kind: MarkKind, seq: u64) -> Record {
+        Record::Mark(Arc::new(Mark {
+            ticket: self.answers.ticket(1),
+            session: Arc::clone(&self.session),
+            conversation_id: conversation.into(),
+            seq,
+            last_seq: seq,
+            kind,
+        }))
     }
 
     pub(crate) fn command(&self, conversation: &str, wish: Wish) -> Record {
@@ -86,8 +97,8 @@ pub(crate) fn committed(
         sender_id: sender.into(),
         r#type: MessageType::Text.into(),
         text: text.into(),
-        payload: bytes::Bytes::new(),
         created_at: 1_000_000,
+        ..Default::default()
     };
     Arc::new(Committed::recovered(seq, message))
 }

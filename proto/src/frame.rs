@@ -138,7 +138,9 @@ mod tests {
             client_msg_id: "alice-phone-1-1".into(),
             r#type: MessageType::Text.into(),
             text: "你好".into(),
-            payload: Bytes::new(),
+            reply_to: 3,
+            mentions: vec!["bob".into()],
+            ..Default::default()
         };
         let ack = Ack {
             server_msg_id: i64::MAX,

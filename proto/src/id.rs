@@ -119,6 +119,11 @@ impl ServerMsgIds {
     }
 }
 
+/// The smallest serverMsgId that can be made at a time: all smaller ones are of earlier times.
+pub fn first_server_msg_id_at(ms: i64) -> i64 {
+    (ms - EPOCH_MS).max(0) << (COUNTER_BITS + NODE_BITS)
+}
+
 /// The partition of a key: the same function for messages, facts and every restart, so it is
 /// pinned in the data directory.
 pub fn partition_of(key: &str, partitions: u32) -> u32 {
@@ -163,16 +168,6 @@ pub fn index_key(conversation_id: &str, sender_id: &str, client_msg_id: &str) ->
     }
     u128::from(rapidhash_v3_seeded(joined, &INDEX_HIGH)) << 64
         | u128::from(rapidhash_v3_seeded(joined, &INDEX_LOW))
-}
-
-/// A hash of what a message says, to tell a repeat from a conflict.
-pub fn content_hash(kind: i32, text: &str, payload: &[u8]) -> u64 {
-    let seed = rapidhash::v3::rapidhash_v3(text.as_bytes()) ^ (kind as u64).rotate_left(32);
-    if payload.is_empty() {
-        seed
-    } else {
-        seed.rotate_left(17) ^ rapidhash::v3::rapidhash_v3(payload)
-    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize as DeriveSerialize};
 use crate::wire::envelope::Body;
 use crate::wire::{Envelope, Push, push::Event};
 
-pub(crate) fn is_zero(value: &u64) -> bool {
-    *value == 0
+pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 pub(crate) fn is_unset(value: &i32) -> bool {

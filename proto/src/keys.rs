@@ -3,6 +3,7 @@
 //! Fingerprints for the operators' maps, which live in this process, and hashes that never change for
 //! what is stored: the partition, the index of the log, the content.
 
+use crate::content::Content;
 use crate::fingerprint::Fingerprint;
 use crate::id::{self, ClientMsgId};
 use crate::wire;
@@ -18,7 +19,7 @@ pub struct Keys {
     pub message: Fingerprint,
     /// Where an id in the standard form counts.
     pub count: Option<Count>,
-    /// What the message says; see [`id::content_hash`].
+    /// What the message says; see [`Content::hash`].
     pub content: u64,
     /// The key in the log's index, in halves: a `u128` would align all that holds keys to 16 bytes,
     /// which allocators are slow at.
@@ -36,20 +37,34 @@ pub struct Count {
 }
 
 impl Keys {
-    /// The keys of the message that `sender` sends; `id` is what its clientMsgId reads as.
-    pub fn of_send(sender: &str, send: &wire::Send, id: Option<ClientMsgId<'_>>) -> Self {
-        let content = id::content_hash(send.r#type, &send.text, &send.payload);
-        Self::read(&send.conversation_id, sender, &send.client_msg_id, id, content)
+    /// The keys of what `sender` sends, or does with this action; `id` is what its clientMsgId reads as.
+    pub fn of_send(
+        sender: &str,
+        send: &wire::Send,
+        action: Option<&wire::Action>,
+        id: Option<ClientMsgId<'_>>,
+    ) -> Self {
+        let content = Content {
+            kind: send.r#type,
+            text: &send.text,
+            payload: &send.payload,
+            reply_to: send.reply_to,
+            forward_of: send.forward_of.as_deref(),
+            mentions: &send.mentions,
+            mention_all: send.mention_all,
+            action,
+        };
+        Self::read(&send.conversation_id, sender, &send.client_msg_id, id, content.hash())
     }
 
     /// The same keys, from what was stored.
     pub fn of_message(message: &wire::Message) -> Self {
-        let content = id::content_hash(message.r#type, &message.text, &message.payload);
+        let content = Content::of(message).hash();
         let ids = (&message.conversation_id, &message.sender_id, &message.client_msg_id);
         Self::new(ids.0, ids.1, ids.2, content)
     }
 
-    /// The keys of a message with this [`id::content_hash`].
+    /// The keys of a message with this [`Content::hash`].
     pub fn new(conversation: &str, sender: &str, client_msg_id: &str, content: u64) -> Self {
         let id = ClientMsgId::parse(client_msg_id);
         Self::read(conversation, sender, client_msg_id, id, content)
@@ -117,7 +132,7 @@ mod tests {
             ..Default::default()
         };
         let of_send = |send: &wire::Send| {
-            Keys::of_send("alice", send, ClientMsgId::parse(&send.client_msg_id))
+            Keys::of_send("alice", send, None, ClientMsgId::parse(&send.client_msg_id))
         };
         let keys = of_send(&send);
         assert_eq!(keys, Keys::of_message(&message));

@@ -1,13 +1,17 @@
 //! The wire of imflow: one schema in protobuf and JSON, the records that travel through the
 //! dataflow, the ids and the error codes. It knows nothing of the rest of the system.
 
+mod content;
+pub mod cursors;
 pub mod fingerprint;
 pub mod frame;
 pub mod id;
 pub mod json;
 pub mod keys;
+mod message;
 pub mod record;
 mod row;
+mod submission;
 pub mod ticket;
 
 /// The wire schema, generated from `proto/envelope.proto`.
@@ -24,6 +28,7 @@ pub mod wire {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
+pub use content::Content;
 pub use fingerprint::{Fingerprint, FingerprintMap};
 pub use keys::Keys;
 pub use record::{Record, RecordType};

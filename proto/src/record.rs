@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::id::ClientMsgId;
 use crate::keys::Keys;
-use crate::log::Fact;
+use crate::log::{CursorsMoved, Fact};
 pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
+pub use crate::submission::{IdForm, Reference, Referent, Submission, Target, Verdict};
 use crate::ticket::Ticket;
 use crate::wire::{self, envelope::Body};
 
@@ -34,7 +34,13 @@ pub enum RecordType {
     Query,
     Lookup,
     Found,
+    Reference,
+    Referent,
     Delivery,
+    Mark,
+    Moves,
+    Moved,
+    Nudge,
     FanoutStats,
     Row,
     Partial,
@@ -53,8 +59,10 @@ impl RecordType {
                 | Self::Command
                 | Self::Change
                 | Self::Query
+                | Self::Mark
                 | Self::Subscription
                 | Self::Lookup
+                | Self::Reference
                 | Self::Committed
         )
     }
@@ -95,8 +103,20 @@ pub enum Record {
     Lookup(Arc<Submission>),
     /// The answer of the index to a `Lookup`.
     Found(Arc<Found>),
+    /// A submission that refers to a message which must be looked up.
+    Reference(Arc<Submission>),
+    /// The message that a `Reference` refers to.
+    Referent(Arc<Referent>),
     /// An event and the users whose sessions get it.
     Delivery(Arc<Delivery>),
+    /// A device says how far it, or its user, has come.
+    Mark(Arc<Mark>),
+    /// Cursors of one conversation that have moved, not yet durable.
+    Moves(Arc<CursorsMoved>),
+    /// The same, durable.
+    Moved(Arc<Moved>),
+    /// A device is asked to pull what it has not confirmed.
+    Nudge(Arc<Nudge>),
     /// One fan-out, for analysts.
     FanoutStats(FanoutStats),
     /// A record that the file made up: fields by the schema of its port.
@@ -125,7 +145,13 @@ impl Record {
             Self::Query(_) => RecordType::Query,
             Self::Lookup(_) => RecordType::Lookup,
             Self::Found(_) => RecordType::Found,
+            Self::Reference(_) => RecordType::Reference,
+            Self::Referent(_) => RecordType::Referent,
             Self::Delivery(_) => RecordType::Delivery,
+            Self::Mark(_) => RecordType::Mark,
+            Self::Moves(_) => RecordType::Moves,
+            Self::Moved(_) => RecordType::Moved,
+            Self::Nudge(_) => RecordType::Nudge,
             Self::FanoutStats(_) => RecordType::FanoutStats,
             Self::Row(_) => RecordType::Row,
             Self::Partial(_) => RecordType::Partial,
@@ -154,41 +180,6 @@ pub struct Scopes {
     pub create: bool,
     /// The control API: may do anything, in the name of any user.
     pub admin: bool,
-}
-
-/// A message as a device sent it.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    pub ticket: Ticket,
-    pub session: Arc<Session>,
-    pub send: wire::Send,
-    pub keys: Keys,
-    pub id_form: IdForm,
-}
-
-/// What the clientMsgId of a submission looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdForm {
-    /// The standard form, of the session's own user and device.
-    Own,
-    /// The standard form, of somebody else.
-    Foreign,
-    /// Any other form.
-    Free,
-}
-
-impl Submission {
-    /// What `session` sends.
-    pub fn new(ticket: Ticket, session: Arc<Session>, send: wire::Send) -> Self {
-        let id = ClientMsgId::parse(&send.client_msg_id);
-        let id_form = match id {
-            Some(id) if id.is_of(&session.user_id, &session.device_id) => IdForm::Own,
-            Some(_) => IdForm::Foreign,
-            None => IdForm::Free,
-        };
-        let keys = Keys::of_send(&session.user_id, &send, id);
-        Self { ticket, session, send, keys, id_form }
-    }
 }
 
 /// A message with its place in its conversation. One allocation from there on: the log gives it its place
@@ -230,6 +221,7 @@ pub enum Refused {
     Submission(Arc<Submission>),
     Command(Arc<Command>),
     Query(Arc<Query>),
+    Mark(Arc<Mark>),
 }
 
 /// A refused command and the reason.
@@ -246,6 +238,7 @@ impl Rejection {
             Refused::Submission(submission) => &submission.ticket,
             Refused::Command(command) => &command.ticket,
             Refused::Query(query) => &query.ticket,
+            Refused::Mark(mark) => &mark.ticket,
         }
     }
 }
@@ -276,6 +269,7 @@ pub enum Wish {
         kind: wire::ConversationType,
         name: String,
         members: Vec<wire::MemberInfo>,
+        history_since_join: bool,
     },
     ChangeMembers {
         set: Vec<wire::MemberInfo>,
@@ -383,6 +377,9 @@ pub struct Query {
 pub enum Ask {
     History(wire::History),
     Sync(wire::Sync),
+    Resume(wire::Resume),
+    Timeline(wire::Timeline),
+    Cursors(wire::ListCursors),
     Conversations(wire::ListConversations),
     /// One conversation; whether the session may see it was decided before.
     Conversation(String),
@@ -394,7 +391,8 @@ impl Ask {
         match self {
             Self::History(history) => &history.conversation_id,
             Self::Conversation(id) => id,
-            Self::Sync(_) | Self::Conversations(_) => "",
+            Self::Cursors(list) => &list.conversation_id,
+            Self::Sync(_) | Self::Resume(_) | Self::Timeline(_) | Self::Conversations(_) => "",
         }
     }
 }
@@ -422,6 +420,44 @@ pub struct Delivery {
 pub enum Event {
     Message(Arc<Entry>),
     ConversationChanged(Arc<wire::ConversationChanged>),
+    Recalled(Arc<wire::Recalled>),
+    Receipt(Arc<wire::Receipt>),
+    Status(Arc<wire::Status>),
+}
+
+/// A device says how far it, or its user, has come in a conversation.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    pub ticket: Ticket,
+    pub session: Arc<Session>,
+    pub conversation_id: String,
+    pub seq: u64,
+    /// The last seq of the conversation; known once `seq` is held to it.
+    pub last_seq: u64,
+    pub kind: MarkKind,
+}
+
+/// Which cursor a mark moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkKind {
+    /// The device's: messages have come.
+    Delivered,
+    /// The user's: they have been read.
+    Read,
+}
+
+/// Cursors that have moved, durable.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    pub lsn: Lsn,
+    pub moves: Arc<CursorsMoved>,
+}
+
+/// One session is asked to pull what it has not confirmed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nudge {
+    pub session: Arc<Session>,
+    pub notify: wire::Notify,
 }
 
 /// One fan-out, for analysts.

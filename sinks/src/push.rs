@@ -13,15 +13,15 @@ use imflow_proto::record::{Refused, Rejection};
 use imflow_proto::wire::{Error, ErrorCode};
 use imflow_proto::{Record, RecordType};
 
-/// `records: Committed | Reply | Rejection | Delivery | Presence | Submission`
+/// `records: Committed | Reply | Rejection | Delivery | Presence | Nudge | Submission`
 ///
 /// Errors: FORBIDDEN. Source: SPEC G7, M4.
 pub static DESCRIPTION: Description = Description {
     name: "push",
     family: Family::Sink,
     summary: "sends acks, replies, errors and pushes to connected clients",
-    doc: "A committed message becomes the ack of its sender, a rejection an error, a reply a reply; deliveries and presence are \
-          pushed to the sessions that they name. A message that arrives as it was sent has left the path here, as from \
+    doc: "A committed message becomes the ack of its sender, a rejection an error, a reply a reply; deliveries, presence and nudges are \
+          pushed to the users and sessions that they name. A message that arrives as it was sent has left the path here, as from \
           `dropped` of a filter: its sender is told FORBIDDEN, and by which node. `to` names the source that holds the connections.",
     key: Key::Inherit,
     state: State::None,
@@ -33,6 +33,7 @@ pub static DESCRIPTION: Description = Description {
             RecordType::Rejection,
             RecordType::Delivery,
             RecordType::Presence,
+            RecordType::Nudge,
             RecordType::Submission,
         ],
         "what clients get to see",

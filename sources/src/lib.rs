@@ -4,6 +4,7 @@
 //! record means is decided in the dataflow. Both stand on the routes of an [`HttpListener`], which
 //! the binary opens and offers under [`HttpListener::role`].
 
+mod actions;
 pub mod auth;
 mod bearer;
 mod checks;

@@ -51,8 +51,9 @@ fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::Forbidden | ErrorCode::NotAMember | ErrorCode::Muted | ErrorCode::Banned => {
             StatusCode::FORBIDDEN
         }
-        ErrorCode::UnknownConversation => StatusCode::NOT_FOUND,
-        ErrorCode::Conflict => StatusCode::CONFLICT,
+        ErrorCode::UnknownConversation | ErrorCode::UnknownMessage => StatusCode::NOT_FOUND,
+        ErrorCode::Conflict | ErrorCode::TooLate => StatusCode::CONFLICT,
+        ErrorCode::MessageRevoked => StatusCode::GONE,
         ErrorCode::Busy | ErrorCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,

@@ -4,6 +4,7 @@
 //! outlives connections (`state`). A lost connection is made again with growing pauses; the state then
 //! asks for what was missed and sends again what was not answered.
 
+mod entry;
 mod input;
 mod outbox;
 mod screen;

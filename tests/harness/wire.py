@@ -13,7 +13,10 @@ import tempfile
 REPO = pathlib.Path(__file__).resolve().parents[2]
 
 # protobuf's JSON form writes 64-bit integers as text; ours writes these as numbers.
-NUMBERS = {"id", "seq", "afterSeq", "lastSeq", "upToSeq", "createdAt", "serverTime", "retryAfterMs"}
+NUMBERS = {
+    "id", "seq", "afterSeq", "lastSeq", "upToSeq", "readSeq", "deliveredSeq", "read", "delivered", "unread", "targetSeq",
+    "replyTo", "createdAt", "revokedAt", "editedAt", "at", "serverTime", "retryAfterMs",
+}
 
 
 @functools.cache

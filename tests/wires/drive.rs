@@ -57,6 +57,15 @@ const PLAY: &[(&str, &str)] = &[
         r#"{"id":7,"createConversation":{"conversationId":"new","type":"GROUP","members":["bob"]}}"#,
     ),
     ("alice/phone", r#"{"id":8,"history":{"conversationId":"lobby","afterSeq":0,"limit":10}}"#),
+    // What refers to a message asks the log for it.
+    (
+        "alice/phone",
+        r#"{"id":9,"edit":{"conversationId":"lobby","seq":1,"clientMsgId":"alice-phone-10-1767225600000","text":"hello"}}"#,
+    ),
+    // Confirms the first message only, so that it is reminded of the others.
+    ("bob/phone", r#"{"id":2,"delivered":{"conversationId":"lobby","seq":1}}"#),
+    ("bob/phone", r#"{"id":3,"read":{"conversationId":"lobby","seq":1}}"#),
+    ("get", "/v1/conversations/lobby/cursors"),
     ("put", "/v1/conversations/lobby/mutes/bob"),
     ("post", "/v1/conversations/lobby/messages"),
 ];

@@ -19,6 +19,7 @@ fn message() -> wire::Message {
         text: "\"你好\"\n".into(),
         payload: b"\x00\xff".as_slice().into(),
         created_at: 5,
+        ..Default::default()
     }
 }
 
@@ -85,10 +86,14 @@ fn both_forms_of_the_drivers_commands_are_the_schemas() {
         client_msg_id: "u1-d1-1-1".into(),
         r#type: 1,
         text: text.text.clone(),
-        payload: Default::default(),
+        ..Default::default()
     };
-    let wire_history =
-        wire::History { conversation_id: "g1".into(), after_seq: 70_000, limit: 100 };
+    let wire_history = wire::History {
+        conversation_id: "g1".into(),
+        after_seq: 70_000,
+        limit: 100,
+        ..wire::History::default()
+    };
     let pairs = [
         (send, Body::Send(wire_send)),
         (history, Body::History(wire_history)),

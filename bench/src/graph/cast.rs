@@ -88,7 +88,12 @@ impl Cast {
             ticket,
             session: Arc::new(session),
             conversation_id: names::conversation(conversation),
-            wish: Wish::Create { kind: ConversationType::Group, name: String::new(), members },
+            wish: Wish::Create {
+                kind: ConversationType::Group,
+                name: String::new(),
+                members,
+                history_since_join: false,
+            },
         }))
     }
 
@@ -112,7 +117,7 @@ impl Cast {
             client_msg_id,
             r#type: MessageType::Text.into(),
             text: self.texts[self.sent as usize % self.texts.len()].text.clone(),
-            payload: Default::default(),
+            ..Default::default()
         };
         (Arc::clone(&self.sessions[user]), send)
     }

@@ -3,6 +3,7 @@
 pub(crate) mod acks;
 mod background;
 mod fleet;
+pub(crate) mod history;
 mod open_loop;
 pub(crate) mod replay;
 pub(crate) mod restart;

@@ -23,10 +23,9 @@ use imflow_kind::{
     Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port, Snapshot,
     StartError, State, Time,
 };
-use imflow_proto::id::content_hash;
 use imflow_proto::record::{Committed, Found, Refused, Reply, Submission};
 use imflow_proto::wire::{Error, ErrorCode, Message, envelope::Body};
-use imflow_proto::{FingerprintMap, Record, RecordType};
+use imflow_proto::{Content, FingerprintMap, Record, RecordType};
 
 use in_flight::{InFlight, Joined, MAX_WAITING};
 use memory::{Memory, Original, Recall};
@@ -234,8 +233,7 @@ impl Dedup {
             return; // answered before: an index may repeat itself
         };
         let kept = |message: &Arc<Message>| {
-            let content = content_hash(message.r#type, &message.text, &message.payload);
-            let original = Original::of(message, content);
+            let original = Original::of(message, Content::of(message).hash());
             self.memory.is_kept(&original, now_ms).then_some(original)
         };
         match found.original.as_ref().map(|original| original.as_ref().and_then(kept)) {

@@ -6,20 +6,23 @@
 //! on: a notice is always made from the membership before its fact.
 
 mod notices;
+mod receipts;
 mod rooms;
 
 use std::sync::Arc;
 
 use imflow_kind::{
-    Description, Family, Key, Limit, Operator, OperatorContext, Out, Port, StartError, State, Time,
+    Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port,
+    StartError, State, Time,
 };
 use imflow_proto::record::{Delivery, Entry, Event, FanoutStats, GrantChange};
+use imflow_proto::wire::MessageType;
 use imflow_proto::{Record, RecordType};
 
 use rooms::Rooms;
 
-/// `messages: Committed`, `facts: Fact`, `grants: Grant`, `online: Online` → `deliveries: Delivery`,
-/// `stats: FanoutStats`
+/// `messages: Committed`, `facts: Fact`, `grants: Grant`, `online: Online`, `moved: Moved` →
+/// `deliveries: Delivery`, `stats: FanoutStats`
 ///
 /// Errors: none. Source: SPEC M10.
 pub const DESCRIPTION: Description = Description {
@@ -27,8 +30,10 @@ pub const DESCRIPTION: Description = Description {
     family: Family::Operator,
     summary: "says which online members get a message or a notice",
     doc: "Pairs each durable message with the online members of its conversation, except the session that sent it; \
-          the banned are left out. Changes of conversations are told to their members, in conversations of more than \
-          1,000 members only to those affected.",
+          the banned are left out. Whose message somebody else has revoked is told so, as a member or not. Changes of \
+          conversations are told to their members, in conversations of more than \
+          1,000 members only to those affected. Moves of cursors become receipts: for all online members where there are \
+          at most `receipts` members, else for the devices of the user whose cursor it is.",
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
@@ -36,6 +41,8 @@ pub const DESCRIPTION: Description = Description {
         Port::of("facts", &[RecordType::Fact], "durable facts, for notices").optional(),
         Port::of("grants", &[RecordType::Grant], "effective grants, as they change"),
         Port::of("online", &[RecordType::Online], "users that came online or went offline"),
+        Port::of("moved", &[RecordType::Moved], "durable moves of cursors, for receipts")
+            .optional(),
     ],
     outputs: &[
         Port::of("deliveries", &[RecordType::Delivery], "events and the users that get them"),
@@ -45,16 +52,28 @@ pub const DESCRIPTION: Description = Description {
             "one record a message: recipients, bytes, and the time since it was ordered",
         ),
     ],
-    options: &[],
+    options: &[Opt::new(
+        "receipts",
+        OptType::Integer(0, 10_000),
+        "100",
+        "members up to which receipts go to all of them",
+    )],
     provides: &[],
-    limits: &[Limit {
-        what: "members and lists",
-        bound: "grants, users online",
-        policy: "one shared list a conversation",
-    }],
+    limits: &[
+        Limit {
+            what: "members and lists",
+            bound: "grants, users online",
+            policy: "one shared list a conversation",
+        },
+        Limit {
+            what: "those who get a receipt",
+            bound: "`receipts`",
+            policy: "only the user's own devices; others ask with `cursors`",
+        },
+    ],
     example: "[operators.fanout]\n\
               kind = \"fanout\"\n\
-              inputs = { messages = [\"store.committed\"], facts = [\"store.facts\"], grants = [\"grants\"], online = [\"routes\"] }\n",
+              inputs = { messages = [\"store.committed\"], facts = [\"store.facts\"], grants = [\"grants\"], online = [\"routes\"], moved = [\"store.moved\"] }\n",
     ..Description::EMPTY
 };
 
@@ -67,10 +86,13 @@ pub(crate) struct Fanout {
     rooms: Rooms,
     /// Grants whose epoch may still bring their fact.
     arriving: Vec<(Time, Arc<GrantChange>)>,
+    /// Members up to which receipts go to all of them.
+    receipts: usize,
 }
 
-pub(crate) fn build(_context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError> {
-    Ok(Box::new(Fanout::default()))
+pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError> {
+    let receipts = context.options.integer("receipts") as usize;
+    Ok(Box::new(Fanout { receipts, ..Fanout::default() }))
 }
 
 impl Operator for Fanout {
@@ -83,6 +105,11 @@ impl Operator for Fanout {
                     let deliver =
                         |delivery| out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
                     notices::of_fact(&mut self.rooms, &committed.fact, deliver);
+                }
+                Record::Moved(moved) => {
+                    let deliver =
+                        |delivery| out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
+                    receipts::of_moves(&mut self.rooms, &moved.moves, self.receipts, deliver);
                 }
                 Record::Grant(change) if port == GRANTS => self.arriving.push((now, change)),
                 Record::Online(change) => self.rooms.set_online(&change.user_id, change.online),
@@ -112,11 +139,14 @@ impl Fanout {
             cost_ms: (now.ms() as i64 - message.created_at).clamp(0, i64::from(u32::MAX)) as u32,
         };
         out.send(STATS, Record::FanoutStats(stats));
+        let is_revoke = message.r#type() == MessageType::Revoke;
+        let recalled = is_revoke.then(|| notices::of_revoke(&self.rooms, message)).flatten();
         if !to.is_empty() {
             let except = committed.session.as_ref().map_or(0, |session| session.number);
             let delivery = Delivery { event: Event::Message(committed), to, except };
             out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
         }
+        out.port(DELIVERIES).extend(recalled.map(|notice| Record::Delivery(Arc::new(notice))));
     }
 }
 

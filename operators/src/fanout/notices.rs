@@ -1,4 +1,4 @@
-//! Who is told of a change of a conversation.
+//! Who is told of a change of a conversation, and of a revoke.
 //!
 //! Membership is what it was before the fact, so that a new member can be told from one with a new role.
 //! In conversations of at most [`SMALL`] members everybody is told; in larger ones only those affected.
@@ -9,7 +9,9 @@ use std::sync::Arc;
 use imflow_proto::Fingerprint;
 use imflow_proto::log::{ConversationCreated, Fact, MembersChanged, fact};
 use imflow_proto::record::{Delivery, Event};
-use imflow_proto::wire::{ConversationChange, ConversationChanged, MemberInfo, Role};
+use imflow_proto::wire::{
+    ConversationChange, ConversationChanged, MemberInfo, Message, Recalled, Role,
+};
 
 use super::rooms::{Recipients, Rooms};
 
@@ -27,6 +29,24 @@ pub(super) fn of_fact(rooms: &mut Rooms, fact: &Fact, deliver: impl FnMut(Delive
         }
         _ => {}
     }
+}
+
+/// Tells the sender of a message that somebody else has revoked it. That it is gone is in the revoke itself,
+/// which goes to all members as any message does.
+pub(super) fn of_revoke(rooms: &Rooms, revoke: &Message) -> Option<Delivery> {
+    let action = revoke.action.as_ref()?;
+    let sender = rooms.online(&action.target_sender_id)?;
+    if action.target_sender_id == revoke.sender_id {
+        return None;
+    }
+    let recalled = Recalled {
+        conversation_id: revoke.conversation_id.clone(),
+        seq: action.target_seq,
+        by: revoke.sender_id.clone(),
+        at: revoke.created_at,
+    };
+    let to = Arc::from([Arc::clone(sender)]);
+    Some(Delivery { event: Event::Recalled(Arc::new(recalled)), to, except: 0 })
 }
 
 fn of_created(

@@ -1,8 +1,10 @@
 use imflow_kind::testing::{Driver, drive};
 use imflow_proto::Fingerprint;
-use imflow_proto::log::{ConversationCreated, MembersChanged, fact};
-use imflow_proto::record::{Grant, OnlineChange};
-use imflow_proto::wire::{ConversationChange, ConversationType, Role};
+use imflow_proto::log::{
+    ConversationCreated, Cursors, CursorsMoved, DeviceCursor, MembersChanged, fact,
+};
+use imflow_proto::record::{Grant, Moved, OnlineChange};
+use imflow_proto::wire::{Action, ConversationChange, ConversationType, Role};
 
 use super::*;
 use crate::testing::{Dice, Sender, committed, conversation, fact, grant, member};
@@ -116,11 +118,40 @@ fn named(records: &[Record]) -> Vec<(ConversationChange, String, Vec<String>)> {
                 notice.user_id.clone(),
                 users(delivery).into_iter().map(String::from).collect(),
             ),
-            Event::Message(message) => panic!("{message:?}"),
+            other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
     };
     records.iter().map(notice).collect()
+}
+
+#[test]
+fn who_did_not_revoke_the_message_itself_is_told_that_somebody_did() {
+    let mut driver = fanout(&["alice", "bob"]);
+    let mut revoke = |by: &str, target_sender: &str| {
+        let mut committed = Arc::unwrap_or_clone(committed("c1", by, "x", "", 9));
+        let message = &mut committed.message;
+        message.r#type = MessageType::Revoke.into();
+        let target_sender_id = target_sender.into();
+        let action = Action { target_seq: 4, target_sender_id, ..Action::default() };
+        message.action = Some(action.into());
+        driver.send("messages", [Record::Committed(Arc::new(committed))]);
+        let recalled = deliveries(&mut driver).into_iter().filter_map(|delivery| {
+            let to = users(&delivery).join(" ");
+            match &delivery.event {
+                Event::Recalled(it) => Some(format!("{to}: {} by {}", it.seq, it.by)),
+                Event::Message(entry) => {
+                    (entry.message.seq != 9).then(|| "another entry".to_owned())
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+        recalled.collect::<Vec<_>>()
+    };
+    assert_eq!(revoke("alice", "bob"), ["bob: 4 by alice"]);
+    assert_eq!(revoke("", "bob"), ["bob: 4 by "]);
+    assert!(revoke("bob", "bob").is_empty(), "it knows");
+    assert!(revoke("alice", "carol").is_empty(), "she is offline and reads it in history");
 }
 
 #[test]
@@ -131,6 +162,7 @@ fn a_new_conversation_is_told_once_and_nobody_when_all_are_offline() {
             r#type: ConversationType::Group.into(),
             name: "team".into(),
             members,
+            ..Default::default()
         })
     };
     let mut driver = fanout(&["alice", "bob"]);
@@ -155,6 +187,30 @@ fn a_large_conversation_tells_only_those_affected() {
         (ConversationChange::MemberRemoved, "bob".into(), vec!["bob".into()]),
     ];
     assert_eq!(named(&driver.take("deliveries")), expected);
+}
+
+#[test]
+fn a_receipt_goes_to_all_of_a_small_conversation_and_to_the_user_alone_in_a_large_one() {
+    let row = Cursors {
+        user_id: "bob".into(),
+        read: 3,
+        devices: vec![DeviceCursor { device_id: "pad".into(), delivered: 5 }],
+    };
+    let moves = CursorsMoved { conversation_id: "c1".into(), members: vec![row] };
+    let moved = || Record::Moved(Arc::new(Moved { lsn: 1, moves: Arc::new(moves.clone()) }));
+    for (receipts, told) in [(3, vec!["alice", "bob"]), (2, vec!["bob"])] {
+        let mut driver = fanout(&["alice", "bob", "erin"]);
+        driver.operator.receipts = receipts;
+        driver.send("moved", [moved()]);
+        let sent = deliveries(&mut driver);
+        let Event::Receipt(receipt) = &sent[0].event else { panic!("{sent:?}") };
+        assert_eq!((receipt.delivered, receipt.read, &*receipt.user_id), (5, 3, "bob"));
+        assert_eq!((sent.len(), users(&sent[0])), (1, told));
+        flip(&mut driver, "bob", false);
+        driver.send("moved", [moved()]);
+        let told: Vec<_> = deliveries(&mut driver).iter().map(|d| users(d).join(" ")).collect();
+        assert_eq!(told, if receipts == 3 { vec!["alice"] } else { vec![] });
+    }
 }
 
 #[test]

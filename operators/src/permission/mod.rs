@@ -17,48 +17,52 @@ use imflow_kind::{
 };
 use imflow_proto::log::{Fact, fact};
 use imflow_proto::record::{
-    Ask, Change, Command, GrantChange, MAX_FACT_BYTES, Query, Refused, Rejection, Submission,
+    Ask, Change, Command, GrantChange, MAX_FACT_BYTES, Mark, Query, Refused, Rejection, Submission,
     UNTIL_LIFTED,
 };
 use imflow_proto::wire::{Error, ErrorCode, Role};
-use imflow_proto::{Record, RecordType};
+use imflow_proto::{Fingerprint, Record, RecordType};
 use prost::Message as _;
 use rapidhash::RapidHashMap;
 
 use rules::{Bounds, Case, Ruling};
 use standing::Standing;
 
-/// `messages: Submission`, `commands: Command`, `grants: Grant` → `allowed: Submission`, `facts: Change`,
-/// `denied: Rejection`, `existing: Query`
+/// `messages: Submission`, `commands: Command`, `grants: Grant`, `marks: Mark` → `allowed: Submission`,
+/// `facts: Change`, `denied: Rejection`, `existing: Query`, `marks: Mark`
 ///
-/// Errors: UNKNOWN_CONVERSATION, NOT_A_MEMBER, MUTED, BANNED, FORBIDDEN, CONFLICT, INVALID, TOO_LARGE, BUSY.
+/// Errors: UNKNOWN_CONVERSATION, NOT_A_MEMBER, MUTED, BANNED, FORBIDDEN, CONFLICT, INVALID, TOO_LARGE, BUSY,
+/// UNSUPPORTED, and those of `amend`.
 /// Source: SPEC A1.
 pub const DESCRIPTION: Description = Description {
     name: "permission",
     family: Family::Operator,
     summary: "decides who may speak, and which commands become facts",
     doc: "A message passes when its conversation exists and its sender is a member, not muted and not banned; the \
-          control API's bots need no membership. A command (create, change members, mute, ban) becomes a fact when \
+          control API's bots need no membership. What refers to an earlier message, or mentions all, must moreover \
+          have come through a node of kind `amend`, and is refused for what that found wrong with it. A command (create, change members, mute, ban) becomes a fact when \
           the caller's role allows it; a command that changes nothing is answered at once, and one that creates what \
           exists is shown it, from a reader behind `existing`. Only the OWNER (or the \
           control API) gives the roles ADMIN and OWNER or changes the standing of those who have them; anybody may \
-          leave; the members of a one-to-one conversation are fixed.",
+          leave; the members of a one-to-one conversation are fixed. Marks pass of members who are not banned.",
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
         Port::of("messages", &[RecordType::Submission], "messages to be checked"),
         Port::of("commands", &[RecordType::Command], "wishes to change facts").optional(),
         Port::of("grants", &[RecordType::Grant], "effective grants, as they change"),
+        Port::of("marks", &[RecordType::Mark], "what devices received and read").optional(),
     ],
     outputs: &[
         Port::of("allowed", &[RecordType::Submission], "messages that may be stored"),
         Port::of("facts", &[RecordType::Change], "facts that were decided, for the log"),
-        Port::of("denied", &[RecordType::Rejection], "refused messages and commands"),
+        Port::of("denied", &[RecordType::Rejection], "refused messages, commands and marks"),
         Port::of(
             "existing",
             &[RecordType::Query],
             "conversations that were to be created and exist, for a reader to show",
         ),
+        Port::of("marks", &[RecordType::Mark], "marks of members"),
     ],
     options: &[
         Opt::new(
@@ -95,7 +99,7 @@ pub const DESCRIPTION: Description = Description {
     ],
     example: "[operators.allowed]\n\
               kind = \"permission\"\n\
-              inputs = { messages = [\"fresh\"], commands = [\"clients.commands\", \"facts.commands\"], grants = [\"grants\"] }\n",
+              inputs = { messages = [\"amended\"], commands = [\"clients.commands\", \"facts.commands\"], grants = [\"grants\"], marks = [\"clients.marks\"] }\n",
     ..Description::EMPTY
 };
 
@@ -104,6 +108,7 @@ const ALLOWED: usize = 0;
 const FACTS: usize = 1;
 const DENIED: usize = 2;
 const EXISTING: usize = 3;
+const MARKS: usize = 4;
 /// Commands of one conversation that wait for the one in flight.
 const MAX_WAITING: usize = 1_024;
 
@@ -141,6 +146,10 @@ impl Operator for Permission {
                     Err(error) => deny(out, Refused::Submission(submission), error),
                 },
                 Record::Command(command) => self.arrive(command, now_ms, out),
+                Record::Mark(mark) => match self.check_mark(&mark) {
+                    Ok(()) => out.send(MARKS, Record::Mark(mark)),
+                    Err(error) => deny(out, Refused::Mark(mark), error),
+                },
                 Record::Grant(change) => self.learn(&change, now_ms, out),
                 record => crate::misrouted("permission", &record),
             }
@@ -156,33 +165,55 @@ impl Permission {
     /// Whether a message may be stored.
     #[inline]
     fn check(&self, submission: &Submission, now_ms: i64) -> Result<(), Error> {
+        let role = self.speaker(submission, now_ms)?;
+        match &submission.reference {
+            None => Ok(()),
+            Some(reference) => rules::bears(reference, role),
+        }
+    }
+
+    /// The role in which the sender of a message speaks; the control API's is above all.
+    #[inline]
+    fn speaker(&self, submission: &Submission, now_ms: i64) -> Result<Role, Error> {
         let (session, keys) = (&*submission.session, &submission.keys);
         if session.scopes.admin {
             return match self.standing.conversation(keys.conversation) {
-                Some(_) => Ok(()),
+                Some(_) => Ok(Role::Owner),
                 None => Err(rules::unknown(&submission.send.conversation_id)),
             };
         }
         match self.standing.grant_of(keys.member) {
-            Some(grant) if grant.banned => Err(Error::of(
-                ErrorCode::Banned,
-                "you are banned from this conversation; ask its owner",
-            )),
+            Some(grant) if grant.banned => Err(banned()),
             Some(grant) if grant.role != Role::Unspecified => match grant.muted_until > now_ms {
                 true => Err(muted(grant.muted_until, now_ms)),
-                false if session.scopes.send => Ok(()),
+                false if session.scopes.send => Ok(grant.role),
                 false => Err(Error::of(
                     ErrorCode::Forbidden,
                     "the token lacks the scope `send`; connect with one that has it",
                 )),
             },
-            _ if self.standing.conversation(keys.conversation).is_none() => {
-                Err(rules::unknown(&submission.send.conversation_id))
-            }
-            _ => Err(Error::of(
+            _ => Err(self.no_member(keys.conversation, &submission.send.conversation_id)),
+        }
+    }
+
+    /// Whether a mark may move a cursor: the muted still read.
+    fn check_mark(&self, mark: &Mark) -> Result<(), Error> {
+        let conversation = Fingerprint::of(&mark.conversation_id);
+        let member = conversation.then(Fingerprint::of(&mark.session.user_id));
+        match self.standing.grant_of(member) {
+            Some(grant) if grant.banned => Err(banned()),
+            grant if standing::is_member(grant) => Ok(()),
+            _ => Err(self.no_member(conversation, &mark.conversation_id)),
+        }
+    }
+
+    fn no_member(&self, conversation: Fingerprint, id: &str) -> Error {
+        match self.standing.conversation(conversation) {
+            None => rules::unknown(id),
+            Some(_) => Error::of(
                 ErrorCode::NotAMember,
                 "you are no member of this conversation; ask a member with the role ADMIN or OWNER to add you",
-            )),
+            ),
         }
     }
 
@@ -284,6 +315,10 @@ fn fact(command: &Command, change: fact::Change, now_ms: i64) -> Result<Fact, Er
         return Err(Error::of(ErrorCode::TooLarge, sentence));
     }
     Ok(fact)
+}
+
+fn banned() -> Error {
+    Error::of(ErrorCode::Banned, "you are banned from this conversation; ask its owner")
 }
 
 fn muted(until: i64, now_ms: i64) -> Error {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imflow_proto::Fingerprint;
 use imflow_proto::id;
 use imflow_proto::log::{BanChanged, ConversationCreated, MembersChanged, MuteChanged, fact};
-use imflow_proto::record::{Command, Grant, Wish};
+use imflow_proto::record::{Command, Grant, Reference, Verdict, Wish};
 use imflow_proto::wire::{
     ConversationInfo, ConversationType, Done, Error, ErrorCode, MemberInfo, Role, envelope::Body,
 };
@@ -53,9 +53,9 @@ impl Case<'_> {
         let known = self.standing.conversation(Fingerprint::of(&self.command.conversation_id));
         let existing = || known.ok_or_else(|| unknown(&self.command.conversation_id));
         match &self.command.wish {
-            Wish::Create { kind, name, members } => match known {
+            Wish::Create { kind, name, members, history_since_join } => match known {
                 Some(conversation) => self.create_again(conversation, *kind),
-                None => self.create(*kind, name, members),
+                None => self.create(*kind, name, members, *history_since_join),
             },
             Wish::ChangeMembers { set, remove } => self.change_members(existing()?, set, remove),
             Wish::Mute { user_id, until } => self.mute(existing()?, user_id, *until),
@@ -84,6 +84,7 @@ impl Case<'_> {
         kind: ConversationType,
         name: &str,
         wanted: &[MemberInfo],
+        history_since_join: bool,
     ) -> Result<Ruling, Error> {
         self.may_create()?;
         self.check_new(kind, name, wanted.len())?;
@@ -111,15 +112,17 @@ impl Case<'_> {
             r#type: kind.into(),
             name: name.into(),
             members: members.collect(),
+            history_since_join,
         };
         let answer = Body::Conversation(ConversationInfo {
             conversation_id: self.command.conversation_id.clone(),
             r#type: kind.into(),
             name: name.into(),
             role: own_role.into(),
-            last_seq: 0,
             member_count: count as u32,
             created_at: self.now_ms,
+            history_since_join,
+            ..Default::default()
         });
         Ok(Ruling::Changes { change: fact::Change::Created(created), answer, deltas: count + 1 })
     }
@@ -376,6 +379,19 @@ impl Case<'_> {
                 "one command changes at most {max} members and this one names {found}; split it"
             ),
         )
+    }
+}
+
+/// Whether what a submission leans on bears it, for a sender of this role.
+pub(super) fn bears(reference: &Reference, role: Role) -> Result<(), Error> {
+    match &reference.verdict {
+        Verdict::Passes => Ok(()),
+        Verdict::Needs(needed, _) if role >= *needed => Ok(()),
+        Verdict::Needs(_, error) | Verdict::Fault(error) => Err(error.clone()),
+        Verdict::Open => Err(refuse(
+            ErrorCode::Unsupported,
+            "this service's dataflow has no node of kind `amend`, which judges replies, forwards, mentionAll, revokes, edits and reactions",
+        )),
     }
 }
 

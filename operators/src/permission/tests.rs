@@ -54,7 +54,7 @@ fn remove(user: &str) -> Wish {
 
 fn create(kind: ConversationType, members: &[&str]) -> Wish {
     let members = members.iter().map(|user| member(user, Role::Unspecified)).collect();
-    Wish::Create { kind, name: "n".into(), members }
+    Wish::Create { kind, name: "n".into(), members, history_since_join: false }
 }
 
 #[test]

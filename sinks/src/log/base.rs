@@ -94,7 +94,8 @@ impl Base {
         let mut lsn = self.lsn;
         let more = |number: &u32| *number > self.segment && *number <= upto;
         for number in segments.numbers().into_iter().filter(more) {
-            let read = read_segment(segments, &directory, number, Lsn::MAX)?;
+            let read = read_segment(segments, &directory, number, Lsn::MAX, &[])?;
+            directory.set_written(read.last_written())?;
             directory.set_floors(read.last_seqs())?;
             directory.set_trimmed(number)?;
             directory.set_applied(number, read.last_lsn)?;

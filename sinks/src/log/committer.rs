@@ -8,11 +8,12 @@
 use std::sync::Arc;
 
 use imflow_proto::Record;
-use imflow_proto::record::{Change, CommittedFact, Entry};
+use imflow_proto::log::CursorsMoved;
+use imflow_proto::record::{Change, CommittedFact, Entry, Moved};
 use imflow_proto::wire::{Error, ErrorCode};
 
 use super::completions::Completions;
-use super::frame::{self, FACT, HEADER, Header, MESSAGE, STARTS_COMMIT};
+use super::frame::{self, CURSORS, FACT, HEADER, Header, MESSAGE, STARTS_COMMIT};
 use super::index::{Group, Indexed};
 use super::progress::Progress;
 use super::recover::Tail;
@@ -46,6 +47,7 @@ struct Waiting {
 enum Encoded {
     Message(Arc<Entry>),
     Fact(Arc<Change>),
+    Moves(Arc<CursorsMoved>),
 }
 
 impl Committer {
@@ -112,6 +114,10 @@ impl Committer {
             Record::Change(change) => (
                 frame::append(&mut self.buffer, lsn, FACT | first, &*change.fact),
                 Encoded::Fact(change),
+            ),
+            Record::Moves(moves) => (
+                frame::append(&mut self.buffer, lsn, CURSORS | first, &*moves),
+                Encoded::Moves(moves),
             ),
             other => {
                 return tracing::error!(
@@ -180,6 +186,11 @@ impl Committer {
                     self.completions.fact(worker, Arc::clone(&fact), &change);
                     indexed.push(Indexed::Fact(fact));
                 }
+                Encoded::Moves(moves) => {
+                    let moved = Arc::new(Moved { lsn, moves });
+                    self.completions.moved(worker, Arc::clone(&moved));
+                    indexed.push(Indexed::Moved(moved));
+                }
             }
         }
         self.completions.flush();
@@ -197,6 +208,8 @@ fn refuse(record: &Encoded, len: usize, longest: usize) {
     let ticket = match record {
         Encoded::Message(ordered) => ordered.ticket.as_ref(),
         Encoded::Fact(change) => Some(&change.ticket),
+        // One holds at most 1,000 members, far from any segment's size.
+        Encoded::Moves(_) => None,
     };
     if let Some(ticket) = ticket {
         ticket.refuse(Error::of(ErrorCode::TooLarge, text));

@@ -1,13 +1,13 @@
 //! Gives what is durable back to the worker that it came from, in log order.
 //!
-//! Messages and facts of a worker leave in runs: a run ends where the type changes, so that a worker
-//! meets a fact exactly between the messages that it was logged between. A change's answer leaves when
+//! What belongs to a worker leaves in runs: a run ends where the type changes, so that a worker meets a fact
+//! exactly between the messages that it was logged between. A change's answer leaves when
 //! every stage has applied the fact, which is when the runtime drops [`Answers`].
 
 use std::sync::Arc;
 
 use imflow_kind::Injector;
-use imflow_proto::record::{Change, Committed, CommittedFact};
+use imflow_proto::record::{Change, Committed, CommittedFact, Moved};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::{Record, Ticket};
 
@@ -17,6 +17,10 @@ pub(crate) const COMMITTED: usize = 0;
 pub(crate) const FACTS: usize = 1;
 /// The index of the port `found`.
 pub(crate) const FOUND: usize = 2;
+/// The index of the port `moved`.
+pub(crate) const MOVED: usize = 3;
+/// The index of the port `referents`.
+pub(crate) const REFERENTS: usize = 4;
 
 pub(crate) struct Completions {
     injector: Arc<dyn Injector>,
@@ -27,8 +31,9 @@ pub(crate) struct Completions {
 #[derive(Default)]
 struct Run {
     worker: usize,
+    port: usize,
     records: Vec<Record>,
-    /// Empty for messages.
+    /// One for each fact.
     answers: Vec<(Ticket, Body)>,
 }
 
@@ -38,30 +43,37 @@ impl Completions {
     }
 
     pub(crate) fn message(&mut self, worker: usize, committed: Arc<Committed>) {
-        if self.run.worker != worker || !self.run.answers.is_empty() {
-            self.flush();
-            self.run.worker = worker;
-        }
+        self.begin(worker, COMMITTED);
         self.run.records.push(Record::Committed(committed));
     }
 
     pub(crate) fn fact(&mut self, worker: usize, fact: Arc<CommittedFact>, change: &Change) {
-        if self.run.worker != worker || self.run.answers.is_empty() {
-            self.flush();
-            self.run.worker = worker;
-        }
+        self.begin(worker, FACTS);
         self.run.records.push(Record::Fact(fact));
         self.run.answers.push((change.ticket.clone(), change.answer.clone()));
     }
 
+    pub(crate) fn moved(&mut self, worker: usize, moved: Arc<Moved>) {
+        self.begin(worker, MOVED);
+        self.run.records.push(Record::Moved(moved));
+    }
+
+    /// Goes on with the run, or begins another.
+    fn begin(&mut self, worker: usize, port: usize) {
+        if (self.run.worker, self.run.port) != (worker, port) {
+            self.flush();
+            (self.run.worker, self.run.port) = (worker, port);
+        }
+    }
+
     /// Sends the run.
     pub(crate) fn flush(&mut self) {
-        let Run { worker, records, answers } = std::mem::take(&mut self.run);
+        let Run { worker, port, records, answers } = std::mem::take(&mut self.run);
         match (records.is_empty(), answers.is_empty()) {
             (true, _) => {}
-            (false, true) => self.injector.send(worker, COMMITTED, records),
+            (false, true) => self.injector.send(worker, port, records),
             (false, false) => {
-                self.injector.send_and_track(worker, FACTS, records, Arc::new(Answers(answers)))
+                self.injector.send_and_track(worker, port, records, Arc::new(Answers(answers)))
             }
         }
     }

@@ -18,6 +18,8 @@ pub(crate) const HEAD: usize = 17;
 pub(crate) const MESSAGE: u8 = 1;
 /// A record whose payload is `imflow.v1.log.Fact`.
 pub(crate) const FACT: u8 = 2;
+/// A record whose payload is `imflow.v1.log.CursorsMoved`.
+pub(crate) const CURSORS: u8 = 3;
 /// Set in `kind` on the first record of a commit.
 pub(crate) const STARTS_COMMIT: u8 = 0x80;
 

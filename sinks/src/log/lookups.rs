@@ -15,12 +15,15 @@ use imflow_proto::wire::{Error, ErrorCode, Message};
 use super::LogError;
 use super::completions::FOUND;
 use super::index::Index;
+use super::references::References;
 use super::space::Space;
 
 /// What the thread is sent.
 pub(crate) enum Inbox {
     /// Lookups of one worker.
     Lookups(usize, Vec<Record>),
+    /// References of one worker.
+    References(usize, Vec<Record>),
     Stop,
 }
 
@@ -33,10 +36,14 @@ pub(crate) struct Lookups {
 }
 
 impl Lookups {
-    /// Answers until told to stop.
-    pub(crate) fn run(self, inbox: &flume::Receiver<Inbox>) {
-        while let Ok(Inbox::Lookups(worker, records)) = inbox.recv() {
-            self.answer(worker, records);
+    /// Answers until told to stop, references too.
+    pub(crate) fn run(self, references: &References, inbox: &flume::Receiver<Inbox>) {
+        loop {
+            match inbox.recv() {
+                Ok(Inbox::Lookups(worker, records)) => self.answer(worker, records),
+                Ok(Inbox::References(worker, records)) => references.answer(worker, records),
+                Ok(Inbox::Stop) | Err(_) => return,
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker -> intake -> committer -> (disk) -> completions -> worker
-//!                         `-> indexer -> ingester           lookups -> worker
+//!                         `-> indexer -> ingester           lookups, references -> worker
 //! ```
 //! [`threaded`] runs these on threads of their own, [`stepped`] (for simulated runs) on the caller's.
 //! The log is the truth: what leaves the port `committed` is on disk, everything else is rebuilt from
@@ -23,6 +23,7 @@ pub mod offline;
 mod parts;
 mod progress;
 mod recover;
+mod references;
 mod scan;
 mod segments;
 mod snapshots;
@@ -51,17 +52,20 @@ use parts::Storage;
 use stepped::SteppedLog;
 use threaded::ThreadedLog;
 
-/// `records: Ordered | Change`, `lookups: Lookup` → `committed: Committed`, `facts: Fact`, `found: Found`
+/// `records: Ordered | Change | Moves`, `lookups: Lookup`, `references: Reference` → `committed: Committed`,
+/// `facts: Fact`, `found: Found`, `moved: Moved`, `referents: Referent`
 ///
-/// Source: SPEC M2 to M5.
+/// Source: SPEC M2 to M5, M9.
 pub static DESCRIPTION: Description = Description {
     name: "log",
     family: imflow_kind::Family::Sink,
     summary: "makes messages and facts durable in a segment log on the local disk, and indexes them",
     doc: "What waits is committed as one group: one write and one fdatasync into a pre-zeroed segment. A commit starts when \
           the one before has returned, so groups grow with the load and a lone message waits for nobody.\n\n\
-          What leaves `committed` and `facts` is on disk. The reply to a change of facts leaves when every stage has applied it. \
-          `lookups` asks whether a clientMsgId was committed within `retain`; the answer leaves on `found`.\n\n\
+          What leaves `committed`, `facts` and `moved` is on disk. The reply to a change of facts leaves when every stage has applied it. \
+          `lookups` asks whether a clientMsgId was committed within `retain`; the answer leaves on `found`. \
+          `references` asks for the messages that others refer to; they leave on `referents`. What is read shows what later entries \
+          made of it: a revoked message has no content, though its bytes stay in the log.\n\n\
           The log lives in `log/` of the data directory, its index in `index/` (deleting it costs a slower start and nothing \
           else), snapshots of the operators' state in `snapshots/`. A damaged record refuses to start and names file and offset; \
           a write that was cut short by a crash is cut off, as nobody was told of it. A failed write or fdatasync ends the process.\n\n\
@@ -70,12 +74,23 @@ pub static DESCRIPTION: Description = Description {
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
-        Port::of("records", &[RecordType::Ordered, RecordType::Change], "what to make durable")
-            .pays(),
+        Port::of(
+            "records",
+            &[RecordType::Ordered, RecordType::Change, RecordType::Moves],
+            "what to make durable",
+        )
+        .pays(),
         Port::of(
             "lookups",
             &[RecordType::Lookup],
             "submissions whose clientMsgId may have been committed before",
+        )
+        .optional()
+        .pays(),
+        Port::of(
+            "references",
+            &[RecordType::Reference],
+            "submissions that refer to a message, to be looked up",
         )
         .optional()
         .pays(),
@@ -84,6 +99,8 @@ pub static DESCRIPTION: Description = Description {
         Port::of("committed", &[RecordType::Committed], "durable messages"),
         Port::of("facts", &[RecordType::Fact], "durable facts"),
         Port::of("found", &[RecordType::Found], "answers to `lookups`"),
+        Port::of("moved", &[RecordType::Moved], "durable moves of cursors"),
+        Port::of("referents", &[RecordType::Referent], "answers to `references`"),
     ],
     options: &[
         Opt::new(
@@ -150,6 +167,16 @@ pub static DESCRIPTION: Description = Description {
             policy: "the oldest segments go when one is full and snapshots cover them",
         },
         Limit {
+            what: "amendments that a page looks at",
+            bound: "20,000",
+            policy: "the page is closed behind the message with which it is reached",
+        },
+        Limit {
+            what: "reactions shown of a message",
+            bound: "50 emojis, 50 users of each",
+            policy: "the first are shown; the count tells all",
+        },
+        Limit {
             what: "open segment files",
             bound: "512",
             policy: "closed, and opened again when read",
@@ -157,7 +184,7 @@ pub static DESCRIPTION: Description = Description {
     ],
     example: "[sinks.store]\n\
               kind = \"log\"\n\
-              inputs = { records = [\"ordered\", \"allowed.facts\"], lookups = [\"fresh.lookups\"] }\n\
+              inputs = { records = [\"ordered\", \"allowed.facts\", \"cursors\"], lookups = [\"fresh.lookups\"], references = [\"amended.references\"] }\n\
               segment = \"256MiB\"\n",
     ..Description::EMPTY
 };

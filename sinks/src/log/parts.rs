@@ -17,6 +17,7 @@ use super::journal::LogJournal;
 use super::lookups::Lookups;
 use super::progress::Progress;
 use super::recover::{Tail, recover};
+use super::references::References;
 use super::segments::Segments;
 use super::snapshots::Snapshots;
 use super::space::{Sizes, Space};
@@ -98,6 +99,7 @@ pub(crate) struct Works {
     pub indexer: Indexer,
     pub ingester: Ingester,
     pub lookups: Lookups,
+    pub references: References,
 }
 
 impl Opened {
@@ -164,6 +166,7 @@ impl Opened {
                 retention,
                 trim,
             ),
+            references: References { index: Arc::clone(&index), injector: Arc::clone(&injector) },
             lookups: Lookups { index, space, clock, retain, injector },
         }
     }

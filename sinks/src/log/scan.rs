@@ -12,6 +12,8 @@ use super::frame::{Frame, HEAD, HEADER};
 
 /// Read ahead.
 const WINDOW: usize = 1 << 20;
+/// Read ahead of who comes often, for little.
+const SMALL_WINDOW: usize = 64 << 10;
 
 pub(crate) struct Scan<'a> {
     file: &'a dyn LogFile,
@@ -21,6 +23,7 @@ pub(crate) struct Scan<'a> {
     next_lsn: Lsn,
     window: Vec<u8>,
     window_at: u64,
+    ahead: usize,
 }
 
 /// A whole record and where it stands.
@@ -33,7 +36,12 @@ pub(crate) struct Scanned<'w> {
 impl<'a> Scan<'a> {
     /// Starts behind the header of a segment whose first record has this LSN.
     pub(crate) fn new(file: &'a dyn LogFile, first_lsn: Lsn) -> Self {
-        Self { file, at: HEADER as u64, next_lsn: first_lsn, window: Vec::new(), window_at: 0 }
+        Self { ahead: WINDOW, ..Self::at(file, HEADER as u64, first_lsn) }
+    }
+
+    /// Goes on at a record whose offset and LSN are known.
+    pub(crate) fn at(file: &'a dyn LogFile, at: u64, next_lsn: Lsn) -> Self {
+        Self { file, at, next_lsn, window: Vec::new(), window_at: 0, ahead: SMALL_WINDOW }
     }
 
     /// Where the scan stands: offset and LSN of the next record.
@@ -68,7 +76,7 @@ impl<'a> Scan<'a> {
     fn look(&mut self, length: usize) -> io::Result<&[u8]> {
         let end = self.window_at + self.window.len() as u64;
         if self.at < self.window_at || self.at + length as u64 > end {
-            let size = (self.file.size() - self.at).min(length.max(WINDOW) as u64);
+            let size = (self.file.size() - self.at).min(length.max(self.ahead) as u64);
             self.window.resize(size as usize, 0);
             self.window_at = self.at;
             self.file.read_at(&mut self.window, self.at)?;

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use imflow_kind::Bookmark;
 use imflow_proto::record::Lsn;
 use imflow_proto::wire;
 use parking_lot::{Mutex, RwLock};
@@ -133,6 +134,62 @@ impl Segments {
         Ok(())
     }
 
+    /// Visits the records behind a bookmark, up to the LSN `upto`, as long as `visit` wants more, and moves
+    /// the bookmark behind the last one.
+    pub(crate) fn read_on(
+        &self,
+        bookmark: &mut Bookmark,
+        upto: Lsn,
+        visit: &mut dyn FnMut(Visited<'_>) -> Result<bool, LogError>,
+    ) -> Result<(), LogError> {
+        while bookmark.lsn < upto {
+            let Some((number, first_lsn, last)) = self.holds(bookmark.lsn + 1, upto) else {
+                return Ok(()); // what was there was dropped, and nothing follows it
+            };
+            let file = self.file(number)?;
+            let mut scan = match bookmark.place {
+                Some((segment, at)) if segment == number => Scan::at(&*file, at, bookmark.lsn + 1),
+                _ => Scan::new(&*file, first_lsn),
+            };
+            while scan.position().1 <= last {
+                let (offset, lsn) = scan.position();
+                let step = scan.next().map_err(LogError::io("read", self.path(number)))?;
+                let Some(record) = step else {
+                    return Err(self.missing(number, offset, lsn, last));
+                };
+                if lsn <= bookmark.lsn {
+                    continue;
+                }
+                let place = Place { segment: number, offset: record.offset, len: record.len };
+                let (kind, payload) = (record.frame.kind, record.frame.payload);
+                let more = visit(Visited { lsn, place, kind, payload })?;
+                *bookmark = Bookmark { lsn, place: Some((number, scan.position().0)) };
+                if !more {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The segment that holds a record, or the first behind it: its number, its first LSN and its last one
+    /// that is not beyond `upto`.
+    fn holds(&self, lsn: Lsn, upto: Lsn) -> Option<(u32, Lsn, Lsn)> {
+        let known = self.known.read();
+        let at_or_before = known.iter().rev().find(|(_, first)| **first <= lsn);
+        let (number, first) = at_or_before.or_else(|| known.iter().next())?;
+        let next = known.range(number + 1..).next().map(|(_, first)| *first);
+        let last = next.map_or(upto, |next| upto.min(next - 1));
+        (*first <= upto).then_some((*number, *first, last))
+    }
+
+    fn missing(&self, number: u32, offset: u64, lsn: Lsn, last: Lsn) -> LogError {
+        let found = format!(
+            "record {lsn} should be here and cannot be read, though the log goes on to record {last}"
+        );
+        self.damaged(number, offset, &found)
+    }
+
     /// Visits the records of one segment up to the LSN `upto`, all of which must be there: the next
     /// segment says where this one ends.
     pub(crate) fn visit_segment(
@@ -152,12 +209,7 @@ impl Segments {
         while scan.position().1 <= last {
             let (offset, lsn) = scan.position();
             let step = scan.next().map_err(LogError::io("read", self.path(number)))?;
-            let Some(record) = step else {
-                let found = format!(
-                    "record {lsn} should be here and cannot be read, though the log goes on to record {last}"
-                );
-                return Err(self.damaged(number, offset, &found));
-            };
+            let Some(record) = step else { return Err(self.missing(number, offset, lsn, last)) };
             let place = Place { segment: number, offset: record.offset, len: record.len };
             visit(Visited { lsn, place, kind: record.frame.kind, payload: record.frame.payload })?;
         }

@@ -65,6 +65,7 @@ impl Intake for SteppedIntake {
         let mut steps = steps.lock();
         match port {
             0 => steps.store(self.worker, records),
+            2 => steps.works.references.answer(self.worker, std::mem::take(records)),
             _ => steps.works.lookups.answer(self.worker, std::mem::take(records)),
         }
     }

@@ -82,13 +82,14 @@ impl Sink for ThreadedLog {
         };
         let (groups, groups_inbox) = flume::bounded(WAITING_GROUPS);
         let (sealed, sealed_inbox) = flume::bounded(WAITING_SEGMENTS);
-        let Works { committer, indexer, ingester, lookups: answers } = log.works(injector);
+        let Works { committer, indexer, ingester, lookups: answers, references } =
+            log.works(injector);
         let committer = CommitThread::new(committer, records, groups);
         let (space, snapshots) = (Arc::clone(&self.space), Arc::clone(&self.snapshots));
         self.spawn("commit", move || committer.run())?;
         self.spawn("index", move || indexer.run(&groups_inbox, &sealed))?;
         self.spawn("ingest", move || ingester.run(&sealed_inbox))?;
-        self.spawn("lookup", move || answers.run(&lookups))?;
+        self.spawn("lookup", move || answers.run(&references, &lookups))?;
         self.spawn("space", move || space.run())?;
         self.spawn("snapshot", move || snapshots.run())
     }
@@ -133,6 +134,7 @@ impl Intake for LogIntake {
         let records = std::mem::take(records);
         match port {
             0 => self.records.send(commit_thread::Inbox::Records(self.worker, records)),
+            2 => self.lookups.send(lookups::Inbox::References(self.worker, records)),
             _ => self.lookups.send(lookups::Inbox::Lookups(self.worker, records)),
         }
     }

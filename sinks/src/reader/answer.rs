@@ -1,19 +1,12 @@
 //! Answers one query from a store: who may read, how much, and what follows.
 
-use imflow_kind::{Store, StoreError};
+use imflow_kind::{Store, StoreError, View};
 use imflow_proto::record::{Ask, Query, Session};
 use imflow_proto::wire::envelope::Body;
-use imflow_proto::wire::{
-    ConversationInfo, Cursor, Error, ErrorCode, History, Messages, Role, Sync, Synced,
-    SyncedConversation,
-};
-use prost::Message as _;
+use imflow_proto::wire::{ConversationInfo, CursorList, Error, ErrorCode, ListCursors, Role};
 
-const HISTORY_DEFAULT: usize = 50;
-const HISTORY_MAX: usize = 200;
-const SYNC_CURSORS: usize = 200;
-const SYNC_MESSAGES: usize = 500;
-const SYNC_BYTES: usize = 512 << 10;
+use super::{history, missed, timeline};
+
 const CONVERSATIONS: usize = 1_000;
 
 /// The body that answers a query.
@@ -25,8 +18,11 @@ pub(crate) fn answer(store: &dyn Store, query: &Query) -> Body {
             ErrorCode::Forbidden,
             "this token lacks the scope `read`; connect with one that has it",
         )),
-        Ask::History(history) => history_page(store, session, history).map(Body::Messages),
-        Ask::Sync(sync) => missed(store, session, sync).map(Body::Synced),
+        Ask::History(history) => history::page(store, session, history).map(Body::Messages),
+        Ask::Sync(sync) => missed::sync(store, session, sync).map(Body::Synced),
+        Ask::Resume(resume) => missed::resume(store, session, resume).map(Body::Synced),
+        Ask::Timeline(timeline) => timeline::page(store, session, timeline).map(Body::Messages),
+        Ask::Cursors(list) => cursors(store, session, list).map(Body::CursorList),
         Ask::Conversations(list) => store
             .conversations_of(&session.user_id, &list.after, page_size(list.limit))
             .map(Body::ConversationList)
@@ -50,83 +46,21 @@ fn page_size(limit: u32) -> usize {
     if limit == 0 { CONVERSATIONS } else { (limit as usize).min(CONVERSATIONS) }
 }
 
-fn history_page(
+fn cursors(store: &dyn Store, session: &Session, list: &ListCursors) -> Result<CursorList, Error> {
+    let ListCursors { conversation_id, after, limit } = list;
+    may_read(store, session, conversation_id)?;
+    store.cursors(conversation_id, after, page_size(*limit)).map_err(|error| failed(&error))
+}
+
+/// The conversation as the session sees it, if it may read it.
+pub(super) fn may_read(
     store: &dyn Store,
     session: &Session,
-    history: &History,
-) -> Result<Messages, Error> {
-    may_read(store, session, &history.conversation_id)?;
-    let limit = if history.limit == 0 {
-        HISTORY_DEFAULT
-    } else {
-        (history.limit as usize).min(HISTORY_MAX)
-    };
-    store
-        .messages(&history.conversation_id, history.after_seq, limit)
-        .map_err(|error| failed(&error))
-}
-
-fn missed(store: &dyn Store, session: &Session, sync: &Sync) -> Result<Synced, Error> {
-    if sync.cursors.len() > SYNC_CURSORS {
-        return Err(Error::of(
-            ErrorCode::Invalid,
-            format!(
-                "sync has {} cursors, at most {SYNC_CURSORS} are taken; ask in several steps",
-                sync.cursors.len()
-            ),
-        ));
-    }
-    let mut left = Left { messages: SYNC_MESSAGES, bytes: SYNC_BYTES };
-    let one = |cursor: &Cursor| {
-        let conversation_id = cursor.conversation_id.clone();
-        match missed_in(store, session, cursor, &mut left) {
-            Ok(Messages { items, more, removed_up_to_seq }) => SyncedConversation {
-                conversation_id,
-                items,
-                more,
-                removed_up_to_seq,
-                ..Default::default()
-            },
-            Err(error) => {
-                SyncedConversation { conversation_id, error: Some(error), ..Default::default() }
-            }
-        }
-    };
-    Ok(Synced { conversations: sync.cursors.iter().map(one).collect() })
-}
-
-/// What one answer may still hold.
-struct Left {
-    messages: usize,
-    bytes: usize,
-}
-
-/// What fits of one conversation. With nothing left, that is no message and a true `more`.
-fn missed_in(
-    store: &dyn Store,
-    session: &Session,
-    cursor: &Cursor,
-    left: &mut Left,
-) -> Result<Messages, Error> {
-    may_read(store, session, &cursor.conversation_id)?;
-    let page = store.messages(&cursor.conversation_id, cursor.seq, left.messages);
-    let mut page = page.map_err(|error| failed(&error))?;
-    let mut fits = 0;
-    for message in &page.items {
-        let Some(bytes) = left.bytes.checked_sub(message.encoded_len()) else { break };
-        left.bytes = bytes;
-        fits += 1;
-    }
-    let full = page.more || fits < page.items.len();
-    left.messages = if fits < page.items.len() { 0 } else { left.messages - fits };
-    page.items.truncate(fits);
-    Ok(Messages { more: full, ..page })
-}
-
-fn may_read(store: &dyn Store, session: &Session, conversation_id: &str) -> Result<(), Error> {
+    conversation_id: &str,
+) -> Result<View, Error> {
     match store.conversation(conversation_id, &session.user_id).map_err(|error| failed(&error))? {
         None => Err(unknown(conversation_id)),
-        Some(_) if session.scopes.admin => Ok(()),
+        Some(view) if session.scopes.admin => Ok(View { joined_after: 0, ..view }),
         Some(view) if view.banned => Err(Error::of(
             ErrorCode::Banned,
             format!("you are banned from conversation `{conversation_id}`; ask its owner"),
@@ -137,7 +71,7 @@ fn may_read(store: &dyn Store, session: &Session, conversation_id: &str) -> Resu
                 "only members read conversation `{conversation_id}`; ask one of its admins to add you"
             ),
         )),
-        Some(_) => Ok(()),
+        Some(view) => Ok(view),
     }
 }
 
@@ -148,7 +82,7 @@ fn unknown(conversation_id: &str) -> Error {
     )
 }
 
-fn failed(error: &StoreError) -> Error {
+pub(super) fn failed(error: &StoreError) -> Error {
     tracing::error!("a read failed: {error}");
     Error::of(
         ErrorCode::Internal,
@@ -160,10 +94,12 @@ fn failed(error: &StoreError) -> Error {
 mod tests {
     use std::sync::Arc;
 
-    use imflow_kind::View;
     use imflow_kind::testing::Answers;
+    use imflow_proto::log::Cursors;
     use imflow_proto::record::Scopes;
-    use imflow_proto::wire::{ConversationList, MemberInfo, Message};
+    use imflow_proto::wire::{
+        ConversationList, Cursor, History, MemberInfo, Message, Messages, Sync, SyncedConversation,
+    };
 
     use super::*;
 
@@ -186,15 +122,47 @@ mod tests {
             Ok(Messages { items: items.collect(), more: last < 1_000, removed_up_to_seq: 0 })
         }
 
+        fn last_messages(
+            &self,
+            id: &str,
+            after_seq: u64,
+            before_seq: u64,
+            limit: usize,
+        ) -> Result<Messages, StoreError> {
+            let before = before_seq.min(1_001);
+            let from = after_seq.max((before - 1).saturating_sub(limit as u64));
+            let mut page = self.messages(id, from, (before - 1 - from) as usize)?;
+            page.more = from > after_seq;
+            Ok(page)
+        }
+
+        /// A message a second.
+        fn seq_before(&self, _: &str, time_ms: i64) -> Result<u64, StoreError> {
+            Ok((time_ms - 1).div_euclid(1_000).clamp(0, 1_000) as u64)
+        }
+
+        fn cursors_of(&self, _: &str, _: &str) -> Result<Cursors, StoreError> {
+            Ok(Cursors::default())
+        }
+
+        fn cursors(&self, _: &str, _: &str, _: usize) -> Result<CursorList, StoreError> {
+            Ok(CursorList::default())
+        }
+
         fn conversation(&self, id: &str, user: &str) -> Result<Option<View>, StoreError> {
             let (role, banned) = match (user, id) {
-                ("alice", "mine" | "broken") => (Role::Member, false),
+                ("alice", "mine" | "broken" | "recent") => (Role::Member, false),
                 ("alice", "closed") => (Role::Unspecified, true),
                 (_, "mine" | "broken" | "other" | "closed") => (Role::Unspecified, false),
                 _ => return Ok(None),
             };
-            let info = ConversationInfo { role: role.into(), ..Default::default() };
-            Ok(Some(View { info, banned }))
+            let info = ConversationInfo {
+                role: role.into(),
+                history_since_join: id == "recent",
+                last_seq: 1_000,
+                ..Default::default()
+            };
+            Ok(Some(View { info, banned, joined_after: 900 }))
         }
 
         fn conversations_of(
@@ -227,7 +195,9 @@ mod tests {
         after_seq: u64,
         limit: u32,
     ) -> Result<(usize, bool), ErrorCode> {
-        match ask(scopes, Ask::History(History { conversation_id: id.into(), after_seq, limit })) {
+        let conversation_id = id.into();
+        let history = History { conversation_id, after_seq, limit, ..History::default() };
+        match ask(scopes, Ask::History(history)) {
             Body::Messages(page) => Ok((page.items.len(), page.more)),
             Body::Error(error) => Err(error.code()),
             other => panic!("{other:?}"),
@@ -248,6 +218,49 @@ mod tests {
             history(Scopes { admin: true, ..Default::default() }, "other", 0, 1),
             Ok((1, true))
         );
+    }
+
+    /// First and last seq, and whether more follow.
+    fn range(history: History) -> Result<(u64, u64, bool), ErrorCode> {
+        match ask(read(), Ask::History(history)) {
+            Body::Messages(page) => {
+                let seqs: Vec<u64> = page.items.iter().map(|message| message.seq).collect();
+                assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
+                let ends = (seqs.first().copied(), seqs.last().copied());
+                Ok((ends.0.unwrap_or(0), ends.1.unwrap_or(0), page.more))
+            }
+            Body::Error(error) => Err(error.code()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn history_reads_from_a_place_in_either_direction() {
+        let mine = || History { conversation_id: "mine".into(), limit: 10, ..History::default() };
+        assert_eq!(range(History { before_seq: 101, ..mine() }), Ok((91, 100, true)));
+        assert_eq!(range(History { before_seq: 6, ..mine() }), Ok((1, 5, false)));
+        assert_eq!(range(History { before_seq: u64::MAX, ..mine() }), Ok((991, 1_000, true)));
+        let between = History { after_seq: 20, before_seq: 24, ..mine() };
+        assert_eq!(range(between), Ok((21, 23, false)));
+        assert_eq!(range(History { after_seq: 20, before_seq: 99, ..mine() }), Ok((21, 30, true)));
+        assert_eq!(range(History { around_seq: 50, ..mine() }), Ok((45, 54, true)));
+        assert_eq!(range(History { around_seq: 2, ..mine() }), Ok((1, 10, true)));
+        assert_eq!(range(History { around_seq: 1_000, ..mine() }), Ok((995, 1_000, false)));
+        assert_eq!(range(History { after_time: 50_000, ..mine() }), Ok((50, 59, true)));
+        assert_eq!(range(History { before_time: 50_000, ..mine() }), Ok((40, 49, true)));
+        let two = History { around_seq: 5, before_time: 9, ..mine() };
+        assert_eq!(range(two), Err(ErrorCode::Invalid));
+    }
+
+    #[test]
+    fn a_member_sees_from_its_join_on_where_the_conversation_says_so() {
+        let recent =
+            || History { conversation_id: "recent".into(), limit: 10, ..History::default() };
+        assert_eq!(range(recent()), Ok((901, 910, true)));
+        assert_eq!(range(History { before_seq: 906, ..recent() }), Ok((901, 905, false)));
+        assert_eq!(range(History { around_seq: 5, ..recent() }), Ok((901, 910, true)));
+        assert_eq!(range(History { before_time: 50_000, ..recent() }), Ok((0, 0, false)));
+        assert_eq!(sync(&[("recent", 0)]), Ok(vec![(100, false, false)]));
     }
 
     #[test]

@@ -5,7 +5,12 @@
 //! its command's id.
 
 mod answer;
+mod history;
+mod missed;
 mod simulated;
+#[cfg(test)]
+mod testing;
+mod timeline;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -26,10 +31,13 @@ use answer::answer;
 pub static DESCRIPTION: Description = Description {
     name: "reader",
     family: Family::Sink,
-    summary: "answers history, sync and conversation lists from a store, off the message path",
+    summary: "answers history, timelines, sync, resume and lists from a store, off the message path",
     doc: "`history` gives at most 200 messages a page (50 unless asked), `sync` takes at most 200 cursors and gives 500 messages \
           over all of them, `conversations` lists at most 1,000 a page, by id. A page is closed at 512 KiB, so that it fits a frame; `more` says \
-          that the same question, asked from the last item on, goes on. Only members read a conversation.",
+          that the same question, asked from the last item on, goes on. Only members read a conversation.\n\n\
+          `resume` is a sync from the cursors that the store keeps; one answer looks at 1,000 conversations. `timeline` \
+          merges all conversations of the caller by time, up to 10,000; `cursors` lists those of a conversation, at most \
+          1,000 a page.",
     // Takes queries in the stage that they come from: those of clients never enter the message path.
     key: Key::Inherit,
     state: State::None,
@@ -44,12 +52,17 @@ pub static DESCRIPTION: Description = Description {
     limits: &[
         Limit { what: "queries waiting", bound: "4,096", policy: "the next is answered BUSY" },
         Limit { what: "queries running", bound: "2", policy: "the next waits" },
+        Limit {
+            what: "conversations of a timeline",
+            bound: "10,000",
+            policy: "TOO_LARGE: read them with `history`",
+        },
         Limit { what: "a page", bound: "512 KiB", policy: "closed, with `more` set" },
     ],
     example: "[sinks.reader]\n\
               kind = \"reader\"\n\
               of = \"store\"\n\
-              inputs = [\"clients.queries\", \"allowed.existing\"]\n",
+              inputs = [\"clients.queries\", \"facts.queries\", \"allowed.existing\"]\n",
     ..Description::EMPTY
 };
 

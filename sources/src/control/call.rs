@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use imflow_proto::record::{Command, Scopes, Session, Submission, Wish};
+use imflow_proto::record::{Ask, Command, Query, Scopes, Session, Submission, Wish};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{self, ErrorCode};
 use imflow_proto::{Record, Requester, Ticket};
@@ -13,6 +13,7 @@ use crate::refusal::Refusal;
 
 const MESSAGES: usize = 0;
 const COMMANDS: usize = 1;
+const QUERIES: usize = 2;
 /// What a command weighs beside its text.
 const OVERHEAD_BYTES: usize = 256;
 
@@ -50,13 +51,33 @@ impl Shared {
         self.call(worker, COMMANDS, OVERHEAD_BYTES, record).await
     }
 
-    /// Sends a message as `user_id`.
-    pub(super) async fn send(&self, user_id: &str, send: wire::Send) -> Result<Body, Refusal> {
+    /// Sends a message as `user_id` (empty: as itself), or acts on one.
+    pub(super) async fn send(
+        &self,
+        user_id: &str,
+        send: wire::Send,
+        action: Option<wire::Action>,
+    ) -> Result<Body, Refusal> {
         let worker = self.injector.worker_of(&send.conversation_id);
         let bytes = OVERHEAD_BYTES + send.text.len() + send.payload.len();
         let session = session(user_id);
-        let record = |ticket| Record::Submission(Arc::new(Submission::new(ticket, session, send)));
+        let record = |ticket| {
+            Record::Submission(Arc::new(match action {
+                None => Submission::new(ticket, session, send),
+                Some(action) => Submission::acting(ticket, session, send, action),
+            }))
+        };
         self.call(worker, MESSAGES, bytes, record).await
+    }
+
+    /// Asks what `user_id` may read; empty: what anybody may.
+    pub(super) async fn ask(&self, user_id: &str, ask: Ask) -> Result<Body, Refusal> {
+        let key = if user_id.is_empty() { ask.conversation_id() } else { user_id };
+        let worker = self.injector.worker_of(key);
+        let mut session = session(user_id);
+        Arc::make_mut(&mut session).scopes.admin = user_id.is_empty();
+        let record = |ticket| Record::Query(Arc::new(Query { ticket, session, ask }));
+        self.call(worker, QUERIES, OVERHEAD_BYTES, record).await
     }
 
     async fn call(

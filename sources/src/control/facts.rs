@@ -46,6 +46,9 @@ pub(super) struct NewConversation {
     #[serde(default)]
     name: String,
     members: Vec<NewMember>,
+    /// Groups: who is added later sees the messages from then on only
+    #[serde(default)]
+    history_since_join: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -92,7 +95,7 @@ pub(super) async fn create_conversation(
     State(shared): State<Arc<Shared>>,
     JsonBody(wanted): JsonBody<NewConversation>,
 ) -> Result<Response, Refusal> {
-    let NewConversation { mut id, r#type, name, members } = wanted;
+    let NewConversation { mut id, r#type, name, members, history_since_join } = wanted;
     let kind = ConversationType::from_str_name(&r#type)
         .filter(|kind| *kind != ConversationType::Unspecified);
     let kind = kind.ok_or_else(|| {
@@ -115,7 +118,12 @@ pub(super) async fn create_conversation(
         move |store| store.conversation(&id, "")
     });
     let status = if before.await?.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    let answer = shared.command(id.clone(), Wish::Create { kind, name, members }).await?;
+    if history_since_join && kind == ConversationType::OneToOne {
+        let sentence = "`historySinceJoin` is for groups: nobody joins a one-to-one later";
+        return Err(Refusal::of(ErrorCode::Invalid, sentence));
+    }
+    let wish = Wish::Create { kind, name, members, history_since_join };
+    let answer = shared.command(id.clone(), wish).await?;
     let Body::Conversation(info) = answer else { return Err(unexpected()) };
     Ok((status, Json(info)).into_response())
 }

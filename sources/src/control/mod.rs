@@ -49,6 +49,7 @@ const DESCRIPTION: Description = Description {
     outputs: &[
         Port::of("messages", &[RecordType::Submission], "messages of bots"),
         Port::of("commands", &[RecordType::Command], "wishes to change facts"),
+        Port::of("queries", &[RecordType::Query], "reads of messages and cursors"),
     ],
     options: &[
         Opt::new("listener", OptType::Listener, "main", "the listener that the API stands on"),

@@ -67,6 +67,9 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         facts::conversations_of_user,
         messages::send_message,
         messages::list_messages,
+        messages::revoke_message,
+        messages::list_cursors,
+        messages::timeline,
         topology::get_topology,
     )
 )]

@@ -23,6 +23,12 @@ pub(super) struct MemberPath {
     pub(super) user: String,
 }
 
+/// The path's `{id}` and `{seq}`.
+pub(super) struct MessagePath {
+    pub(super) conversation: String,
+    pub(super) seq: u64,
+}
+
 /// The path's `{user}`.
 pub(super) struct UserPath(pub(super) String);
 
@@ -44,6 +50,16 @@ impl<S: Send + Sync> FromRequestParts<S> for MemberPath {
         check_conversation(&conversation)?;
         check_user(&user)?;
         Ok(Self { conversation, user })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let (conversation, seq): (String, u64) = path(parts, state).await?;
+        check_conversation(&conversation)?;
+        Ok(Self { conversation, seq })
     }
 }
 

@@ -38,7 +38,12 @@ async fn create(
     let role = |index| if index == 0 { Role::Owner } else { Role::Member };
     let member = |(index, user_id)| MemberInfo { user_id, role: role(index).into() };
     let members: Vec<_> = users.into_iter().enumerate().map(member).collect();
-    let wish = Wish::Create { kind: ConversationType::Group, name: id.to_owned(), members };
+    let wish = Wish::Create {
+        kind: ConversationType::Group,
+        name: id.to_owned(),
+        members,
+        history_since_join: false,
+    };
     loop {
         match shared.command(id.to_owned(), wish.clone()).await {
             Err(refusal) if refusal.error.code() == ErrorCode::Conflict => return Ok(()),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use imflow_kind::testing::FakeInjector;
 use imflow_kind::{Store, StoreError, View, VirtualClock};
-use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo, Messages};
+use imflow_proto::log::Cursors;
+use imflow_proto::wire::{ConversationInfo, ConversationList, CursorList, MemberInfo, Messages};
 
 use super::Shared;
 use super::pace::Pace;
@@ -30,6 +31,22 @@ struct Lobby;
 impl Store for Lobby {
     fn messages(&self, _: &str, _: u64, _: usize) -> Result<Messages, StoreError> {
         Ok(Messages::default())
+    }
+
+    fn last_messages(&self, _: &str, _: u64, _: u64, _: usize) -> Result<Messages, StoreError> {
+        Ok(Messages::default())
+    }
+
+    fn seq_before(&self, _: &str, _: i64) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn cursors_of(&self, _: &str, _: &str) -> Result<Cursors, StoreError> {
+        Ok(Cursors::default())
+    }
+
+    fn cursors(&self, _: &str, _: &str, _: usize) -> Result<CursorList, StoreError> {
+        Ok(CursorList::default())
     }
 
     fn conversation(&self, id: &str, _: &str) -> Result<Option<View>, StoreError> {

@@ -7,14 +7,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use imflow_proto::record::{Ask, Command, Query, Session, Submission, Subscription, Wish};
+use imflow_proto::record::{
+    Ask, Command, Mark, MarkKind, Query, Scopes, Session, Submission, Subscription, Wish,
+};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
-    ChangeMembers, ConversationType, CreateConversation, Envelope, Error, ErrorCode, MemberInfo,
-    Pong, Role, Send, Sync,
+    Action, ChangeMembers, ConversationType, CreateConversation, Cursor, Envelope, Error,
+    ErrorCode, MemberInfo, Pong, Role, Send, Sync,
 };
 use imflow_proto::{Record, Ticket, id};
 
+use crate::actions;
 use crate::checks::{
     check_after, check_conversation, check_group_id, check_name, check_user, invalid,
 };
@@ -22,7 +25,7 @@ use crate::checks::{
 /// Most users whose presence a session follows.
 const MAX_SUBSCRIBED: usize = 1_000;
 /// Most conversations in one sync.
-const MAX_CURSORS: usize = 1_000;
+const MAX_CURSORS: usize = 200;
 
 /// Output ports of the kind `websocket`, as in its description.
 pub(super) mod port {
@@ -31,14 +34,20 @@ pub(super) mod port {
     pub(crate) const SESSIONS: usize = 2;
     pub(crate) const SUBSCRIPTIONS: usize = 3;
     pub(crate) const QUERIES: usize = 4;
+    pub(crate) const MARKS: usize = 5;
 }
 
 /// A command that is fit for the dataflow.
 #[derive(Debug, PartialEq)]
 pub(super) enum Intent {
-    Send(Send),
-    Command { conversation_id: String, wish: Wish },
+    /// A message, or an action on an earlier one.
+    Send(Send, Option<Action>),
+    Command {
+        conversation_id: String,
+        wish: Wish,
+    },
     Ask(Ask),
+    Mark(Cursor, MarkKind),
     Subscribe(Vec<String>),
 }
 
@@ -69,8 +78,11 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
         Some(Body::Ping(_)) => return Ok(Step::Answer(Body::Pong(Pong {}))),
         Some(Body::Send(send)) => {
             require(scopes.send, "send")?;
-            Intent::Send(unpinned(send))
+            Intent::Send(unpinned(send), None)
         }
+        Some(Body::Revoke(revoke)) => act(scopes.send, actions::revoke(revoke))?,
+        Some(Body::Edit(edit)) => act(scopes.send, actions::edit(edit))?,
+        Some(Body::React(react)) => act(scopes.send, actions::react(react))?,
         Some(Body::CreateConversation(create)) => {
             require(scopes.create, "create")?;
             create_conversation(session, create)?
@@ -94,6 +106,22 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
             check_cursors(&sync)?;
             Intent::Ask(Ask::Sync(sync))
         }
+        Some(Body::Resume(resume)) => {
+            require(scopes.read, "read")?;
+            check_after(&resume.after)?;
+            Intent::Ask(Ask::Resume(resume))
+        }
+        Some(Body::Timeline(timeline)) => {
+            require(scopes.read, "read")?;
+            Intent::Ask(Ask::Timeline(timeline))
+        }
+        Some(Body::Cursors(list)) => {
+            require(scopes.read, "read")?;
+            check_conversation(&list.conversation_id)?;
+            Intent::Ask(Ask::Cursors(list))
+        }
+        Some(Body::Read(cursor)) => mark(scopes, cursor, MarkKind::Read)?,
+        Some(Body::Delivered(cursor)) => mark(scopes, cursor, MarkKind::Delivered)?,
         Some(Body::PresenceSubscribe(subscribe)) => {
             require(scopes.read, "read")?;
             if subscribe.user_ids.len() > MAX_SUBSCRIBED {
@@ -113,32 +141,43 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
 impl Intent {
     pub(super) fn port(&self) -> usize {
         match self {
-            Self::Send(_) => port::MESSAGES,
+            Self::Send(..) => port::MESSAGES,
             Self::Command { .. } => port::COMMANDS,
             Self::Subscribe(_) => port::SUBSCRIPTIONS,
             Self::Ask(_) => port::QUERIES,
+            Self::Mark(..) => port::MARKS,
         }
     }
 
     /// What decides the worker whose credit the command takes.
     pub(super) fn key<'a>(&'a self, session: &'a Session) -> &'a str {
         match self {
-            Self::Send(send) => &send.conversation_id,
+            Self::Send(send, _) => &send.conversation_id,
             Self::Command { conversation_id, .. } => conversation_id,
             Self::Ask(Ask::History(history)) => &history.conversation_id,
+            Self::Mark(cursor, _) => &cursor.conversation_id,
             Self::Ask(_) | Self::Subscribe(_) => &session.user_id,
         }
     }
 
     pub(super) fn into_record(self, ticket: Ticket, session: Arc<Session>) -> Record {
         match self {
-            Self::Send(send) => {
-                Record::Submission(Arc::new(Submission::new(ticket, session, send)))
-            }
+            Self::Send(send, action) => Record::Submission(Arc::new(match action {
+                None => Submission::new(ticket, session, send),
+                Some(action) => Submission::acting(ticket, session, send, action),
+            })),
             Self::Command { conversation_id, wish } => {
                 Record::Command(Arc::new(Command { ticket, session, conversation_id, wish }))
             }
             Self::Ask(ask) => Record::Query(Arc::new(Query { ticket, session, ask })),
+            Self::Mark(Cursor { conversation_id, seq }, kind) => Record::Mark(Arc::new(Mark {
+                ticket,
+                session,
+                conversation_id,
+                seq,
+                last_seq: 0,
+                kind,
+            })),
             Self::Subscribe(user_ids) => Record::Subscription(Arc::new(Subscription {
                 ticket: Some(ticket),
                 session,
@@ -146,6 +185,18 @@ impl Intent {
             })),
         }
     }
+}
+
+/// Marking is for those who read.
+fn mark(scopes: Scopes, cursor: Cursor, kind: MarkKind) -> Result<Intent, Error> {
+    require(scopes.read, "read")?;
+    check_conversation(&cursor.conversation_id)?;
+    Ok(Intent::Mark(cursor, kind))
+}
+
+fn act(may_send: bool, (send, action): (Send, Action)) -> Result<Intent, Error> {
+    require(may_send, "send")?;
+    Ok(Intent::Send(send, Some(action)))
 }
 
 /// A payload is a slice of the read buffer; a copy lets the buffer go.
@@ -176,7 +227,12 @@ fn create_conversation(session: &Session, create: CreateConversation) -> Result<
         |user: &str, role: Role| MemberInfo { user_id: user.to_owned(), role: role.into() };
     let mut members = vec![member(me, my_role)];
     members.extend(others.into_iter().map(|user| member(user, Role::Member)));
-    Ok(Intent::Command { conversation_id, wish: Wish::Create { kind, name: create.name, members } })
+    let history_since_join = create.history_since_join;
+    if history_since_join && kind == ConversationType::OneToOne {
+        return Err(invalid("`historySinceJoin` is for groups: nobody joins a one-to-one later"));
+    }
+    let wish = Wish::Create { kind, name: create.name, members, history_since_join };
+    Ok(Intent::Command { conversation_id, wish })
 }
 
 fn one_to_one(me: &str, others: &BTreeSet<&str>, given: &str) -> Result<String, Error> {
@@ -238,7 +294,6 @@ fn check_cursors(sync: &Sync) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::websocket::testing::session;
-    use imflow_proto::record::Scopes;
     use imflow_proto::wire::{Ack, History, Ping};
 
     fn code(step: &Step) -> Option<ErrorCode> {

@@ -112,6 +112,14 @@ impl Dispatcher {
                     spent.receivers += change.sessions.len();
                     self.presence(&change, now);
                 }
+                Record::Nudge(nudge) => {
+                    // A device that has connected anew is asked by what it confirms itself.
+                    if let Some(peer) = self.hub.registry.numbered(nudge.session.number) {
+                        let notify = pushed(push::Event::Notify(nudge.notify.clone()));
+                        let shared = Shared::new(notify);
+                        self.push(&peer, std::slice::from_ref(shared.frame(peer.format)), now);
+                    }
+                }
                 Record::Delivery(delivery) => {
                     spent.receivers += delivery.to.len();
                     spent.bytes += size_of_event(&delivery.event);
@@ -223,6 +231,9 @@ fn conversation_of(event: &Event) -> &str {
     match event {
         Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(changed) => &changed.conversation_id,
+        Event::Receipt(receipt) => &receipt.conversation_id,
+        Event::Recalled(recalled) => &recalled.conversation_id,
+        Event::Status(status) => &status.conversation_id,
     }
 }
 
@@ -232,6 +243,9 @@ fn envelope_of(event: &Event) -> Envelope {
         Event::ConversationChanged(changed) => {
             push::Event::ConversationChanged((**changed).clone())
         }
+        Event::Receipt(receipt) => push::Event::Receipt((**receipt).clone()),
+        Event::Recalled(recalled) => push::Event::Recalled((**recalled).clone()),
+        Event::Status(status) => push::Event::Status((**status).clone()),
     })
 }
 
@@ -242,7 +256,10 @@ fn pushed(event: push::Event) -> Envelope {
 fn size_of_event(event: &Event) -> usize {
     match event {
         Event::Message(entry) => 128 + entry.message.text.len() + entry.message.payload.len(),
-        Event::ConversationChanged(_) => 128,
+        Event::ConversationChanged(_)
+        | Event::Receipt(_)
+        | Event::Recalled(_)
+        | Event::Status(_) => 128,
     }
 }
 

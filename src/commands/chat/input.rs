@@ -1,10 +1,12 @@
 //! What a typed line means.
 
+use super::entry::Entry;
+
 /// One line from the keyboard or a pipe.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// A message for the current conversation.
-    Say(String),
+    /// A message for the current conversation, or something done to one of it.
+    Send(Entry),
     List,
     Switch(String),
     NewGroup {
@@ -14,6 +16,8 @@ pub(super) enum Input {
     Direct(String),
     /// Show the last so many messages again.
     History(u64),
+    /// Who has read how far.
+    Seen,
     Help,
     Quit,
     /// An empty line.
@@ -28,18 +32,24 @@ pub(super) const HELP: &str = "\
 /switch ID       talk in another conversation
 /new ID a b      make a group with these members and switch to it
 /dm USER         talk with one user
+/reply N text    answer message N
+/edit N text     change your message N
+/revoke N        take message N back
+/react N EMOJI   react to message N
 /history [N]     the last N messages again (20)
+/seen            who has read how far
 /quit            leave (or Ctrl-D)
 //text           a message that starts with a slash";
 
 /// Reads a line; a message may start with a slash when it is doubled.
 pub(super) fn parse(line: &str) -> Input {
     let line = line.trim_end_matches(['\r', '\n']);
+    let say = |text: &str| Input::Send(Entry::Say { text: text.to_owned(), reply_to: 0 });
     let Some(command) = line.strip_prefix('/') else {
-        return if line.trim().is_empty() { Input::Nothing } else { Input::Say(line.to_owned()) };
+        return if line.trim().is_empty() { Input::Nothing } else { say(line) };
     };
     if command.starts_with('/') {
-        return Input::Say(command.to_owned());
+        return say(command);
     }
     let mut words = command.split_whitespace().map(str::to_owned);
     let name = words.next().unwrap_or_default();
@@ -61,11 +71,37 @@ pub(super) fn parse(line: &str) -> Input {
             Ok(count @ 1..=1000) => Input::History(count),
             _ => Input::Wrong(format!("`{count}` is not a number from 1 to 1000")),
         },
+        ("seen", []) => Input::Seen,
+        ("reply" | "edit" | "revoke" | "react", _) => about(command),
         ("help" | "?", _) => Input::Help,
         ("quit" | "exit", _) => Input::Quit,
         _ => Input::Wrong(format!(
             "unknown command `/{name}`; /help shows them (a message that starts with / doubles it)"
         )),
+    }
+}
+
+/// What is done to a message: `reply 12 the rest is text`.
+fn about(command: &str) -> Input {
+    let mut parts = command.splitn(3, ' ');
+    let (name, seq) = (parts.next().unwrap_or_default(), parts.next().map(str::parse));
+    let rest = parts.next().unwrap_or_default().trim();
+    match (name, seq, rest) {
+        ("revoke", Some(Ok(seq)), "") => Input::Send(Entry::Revoke(seq)),
+        ("reply", Some(Ok(reply_to)), text) if !text.is_empty() => {
+            Input::Send(Entry::Say { text: text.to_owned(), reply_to })
+        }
+        ("edit", Some(Ok(seq)), text) if !text.is_empty() => {
+            Input::Send(Entry::Edit(seq, text.to_owned()))
+        }
+        ("react", Some(Ok(seq)), emoji) if !emoji.is_empty() => {
+            Input::Send(Entry::React(seq, emoji.to_owned()))
+        }
+        _ => {
+            let usage = HELP.lines().find(|line| line.starts_with(&format!("/{name} ")));
+            let usage = usage.unwrap_or_default().split("   ").next().unwrap_or_default();
+            Input::Wrong(format!("write `{usage}`; N is the number before the message"))
+        }
     }
 }
 
@@ -75,8 +111,14 @@ mod tests {
 
     #[test]
     fn lines_are_messages_unless_they_start_with_one_slash() {
-        assert_eq!(parse("hi there"), Input::Say("hi there".into()));
-        assert_eq!(parse("//etc is full"), Input::Say("/etc is full".into()));
+        let say = |text: &str| Input::Send(Entry::Say { text: text.into(), reply_to: 0 });
+        assert_eq!(parse("hi there"), say("hi there"));
+        assert_eq!(parse("//etc is full"), say("/etc is full"));
+        let reply = Entry::Say { text: "well,  yes".into(), reply_to: 12 };
+        assert_eq!(parse("/reply 12 well,  yes"), Input::Send(reply));
+        assert_eq!(parse("/revoke 3"), Input::Send(Entry::Revoke(3)));
+        assert_eq!(parse("/edit 3 ho"), Input::Send(Entry::Edit(3, "ho".into())));
+        assert_eq!(parse("/react 3 👍"), Input::Send(Entry::React(3, "👍".into())));
         assert_eq!(parse("  "), Input::Nothing);
         assert_eq!(parse("/switch ops"), Input::Switch("ops".into()));
         let group = Input::NewGroup { id: "ops".into(), members: vec!["a".into(), "b".into()] };
@@ -85,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_wrong_command_says_what_is_right() {
-        for line in ["/switch", "/dm", "/new", "/history many", "/fly"] {
+        for line in
+            ["/switch", "/dm", "/new", "/history many", "/fly", "/revoke", "/edit 3", "/reply x y"]
+        {
             assert!(matches!(parse(line), Input::Wrong(_)), "{line}");
         }
     }

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 
-use imflow_proto::wire::{Envelope, MessageType, Send, envelope::Body};
+use imflow_proto::wire::Envelope;
+
+use super::entry::Entry;
 
 /// At this many waiting lines the keyboard (or the pipe) is not read any more.
 const MAX_WAITING: usize = 256;
@@ -16,8 +18,16 @@ pub(super) struct Outbox {
     /// `{userId}-{deviceId}`.
     sender: String,
     counter: u64,
-    waiting: VecDeque<Send>,
+    waiting: VecDeque<Waiting>,
     in_flight: Option<u64>,
+}
+
+/// A line and how it is sent.
+#[derive(Debug, PartialEq)]
+struct Waiting {
+    conversation_id: String,
+    client_msg_id: String,
+    entry: Entry,
 }
 
 impl Outbox {
@@ -32,14 +42,12 @@ impl Outbox {
     }
 
     /// Takes a line at `now_ms`.
-    pub(super) fn push(&mut self, conversation_id: &str, text: String, now_ms: u64) {
+    pub(super) fn push(&mut self, conversation_id: &str, entry: Entry, now_ms: u64) {
         self.counter += 1;
-        self.waiting.push_back(Send {
+        self.waiting.push_back(Waiting {
             conversation_id: conversation_id.to_owned(),
             client_msg_id: format!("{}-{}-{now_ms}", self.sender, self.counter),
-            r#type: MessageType::Text.into(),
-            text,
-            payload: bytes::Bytes::new(),
+            entry,
         });
     }
 
@@ -57,15 +65,17 @@ impl Outbox {
 
     /// The next line as the command `id`, unless one is on its way.
     pub(super) fn next(&mut self, id: u64) -> Option<Envelope> {
-        let send = self.waiting.front().filter(|_| self.in_flight.is_none())?;
+        let waiting = self.waiting.front().filter(|_| self.in_flight.is_none())?;
+        let Waiting { conversation_id, client_msg_id, entry } = waiting;
         self.in_flight = Some(id);
-        Some(Envelope { id, body: Some(Body::Send(send.clone())) })
+        let body = entry.command(conversation_id.clone(), client_msg_id.clone());
+        Some(Envelope { id, body: Some(body) })
     }
 
-    /// The line that the command `id` carried, answered for good.
-    pub(super) fn answered(&mut self, id: u64) -> Option<Send> {
+    /// The line that the command `id` carried, answered for good, and its conversation.
+    pub(super) fn answered(&mut self, id: u64) -> Option<(String, Entry)> {
         self.in_flight.take_if(|in_flight| *in_flight == id)?;
-        self.waiting.pop_front()
+        self.waiting.pop_front().map(|waiting| (waiting.conversation_id, waiting.entry))
     }
 
     /// Whether the command `id` is the line on its way.
@@ -81,20 +91,26 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use imflow_proto::wire::envelope::Body;
+
     use super::*;
 
     #[test]
     fn a_line_sent_again_keeps_its_id_and_its_place() {
         let mut outbox = Outbox::new("alice", "cli", 7);
-        outbox.push("lobby", "one".into(), 1000);
-        outbox.push("lobby", "two".into(), 1001);
+        let say = |text: &str| Entry::Say { text: text.into(), reply_to: 0 };
+        outbox.push("lobby", say("one"), 1000);
+        outbox.push("lobby", say("two"), 1001);
         let first = outbox.next(1).expect("a line waits");
         assert_eq!(outbox.next(2), None);
         outbox.take_back();
         let again = outbox.next(3).expect("it waits again");
         assert_eq!(first.body, again.body);
         assert_eq!(outbox.answered(1), None);
-        assert_eq!(outbox.answered(3).expect("its answer").client_msg_id, "alice-cli-8-1000");
+        assert!(
+            matches!(&again.body, Some(Body::Send(send)) if send.client_msg_id == "alice-cli-8-1000")
+        );
+        assert_eq!(outbox.answered(3), Some(("lobby".into(), say("one"))));
         assert!(
             matches!(outbox.next(4).and_then(|e| e.body), Some(Body::Send(send)) if send.text == "two")
         );

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use imflow_proto::wire::{ConversationInfo, ConversationType, MessageType};
+use imflow_proto::wire::{ConversationInfo, ConversationType, MemberCursor};
 
 /// A line to print.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,6 @@ pub(super) struct Screen {
 pub(super) struct Shown<'a> {
     pub(super) seq: u64,
     pub(super) sender: &'a str,
-    pub(super) kind: MessageType,
     pub(super) text: &'a str,
     /// Named when it is not the current conversation.
     pub(super) elsewhere: Option<&'a str>,
@@ -73,10 +72,7 @@ impl Screen {
             let _ = write!(line, "[{}] ", visible(conversation));
         }
         let sender = visible(shown.sender);
-        let text = match shown.kind {
-            MessageType::Text | MessageType::Unspecified => visible(shown.text),
-            kind => format!("({}) {}", kind.as_str_name(), visible(shown.text)),
-        };
+        let text = visible(shown.text);
         if self.coloured {
             let _ = write!(
                 line,
@@ -101,7 +97,12 @@ impl Screen {
     }
 }
 
-/// `lobby  GROUP  3 members  last 12`
+/// `bob  read 12, has 14`
+pub(super) fn seen(cursor: &MemberCursor) -> String {
+    format!("{}  read {}, has {}", cursor.user_id, cursor.read, cursor.delivered)
+}
+
+/// `lobby  GROUP  3 members  last 12  2 unread`
 pub(super) fn conversation(info: &ConversationInfo) -> String {
     let kind = match info.r#type() {
         ConversationType::Unspecified => "?",
@@ -111,6 +112,9 @@ pub(super) fn conversation(info: &ConversationInfo) -> String {
         "{}  {kind}  {} members  last {}",
         info.conversation_id, info.member_count, info.last_seq
     );
+    if info.unread > 0 {
+        let _ = write!(line, "  {} unread", info.unread);
+    }
     if !info.name.is_empty() {
         let _ = write!(line, "  {}", info.name);
     }
@@ -147,15 +151,10 @@ mod tests {
     #[test]
     fn a_message_cannot_steer_the_terminal() {
         let screen = Screen::default();
-        let shown = Shown {
-            seq: 12,
-            sender: "alice",
-            kind: MessageType::Text,
-            text: "a\x1b[2Jb\nc 你好",
-            elsewhere: None,
-        };
+        let shown =
+            Shown { seq: 12, sender: "alice", text: "a\x1b[2Jb\nc 你好", elsewhere: None };
         assert_eq!(screen.message(&shown), Line::Message("12 alice  a\\u{1b}[2Jb⏎c 你好".into()));
-        let shown = Shown { elsewhere: Some("ops"), kind: MessageType::Image, text: "", ..shown };
-        assert_eq!(screen.message(&shown), Line::Message("[ops] 12 alice  (IMAGE) ".into()));
+        let shown = Shown { elsewhere: Some("ops"), text: "", ..shown };
+        assert_eq!(screen.message(&shown), Line::Message("[ops] 12 alice  ".into()));
     }
 }

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use imflow_proto::wire::{
-    ConversationType, CreateConversation, Envelope, Error, History, ListConversations, Message,
-    Push, envelope::Body, push,
+    AckStatus, ConversationType, CreateConversation, Cursor, Envelope, Error, History,
+    ListConversations, ListCursors, Message, Push, envelope::Body, push,
 };
 
+use super::entry::said;
 use super::input::{HELP, Input, parse};
 use super::outbox::Outbox;
-use super::screen::{Line, Screen, Shown, conversation};
+use super::screen::{Line, Screen, Shown, conversation, seen};
 use super::timeline::Timeline;
 
 /// So many messages are shown of a conversation that is entered.
@@ -43,6 +44,10 @@ enum Pending {
     Pull(String),
     /// Messages that were shown before.
     Again,
+    /// Who has read how far.
+    Seen,
+    /// That everything shown was read. One at a time, so that a quick talk does not double the commands.
+    Read,
     Create,
 }
 
@@ -101,9 +106,10 @@ impl State {
         self.quit
     }
 
-    /// Whether nothing waits for an answer any more.
+    /// Whether nobody waits for an answer any more.
     pub(super) fn is_idle(&self) -> bool {
-        self.outbox.is_empty() && self.pending.is_empty()
+        let waits = |pending: &Pending| !matches!(pending, Pending::Read);
+        self.outbox.is_empty() && !self.pending.values().any(waits)
     }
 
     /// Whether no more lines should be read for now.
@@ -134,8 +140,9 @@ impl State {
         self.outbox.take_back();
         self.effects.send.clear();
         self.entering.clear();
-        let commands =
-            |pending: &Pending| matches!(pending, Pending::List | Pending::Create | Pending::Again);
+        let commands = |pending: &Pending| {
+            matches!(pending, Pending::List | Pending::Create | Pending::Again | Pending::Seen)
+        };
         let unanswered = self.pending.drain().filter(|(_, pending)| commands(pending)).count();
         self.note(&format!("{reason}; connecting again"));
         if unanswered > 0 {
@@ -156,9 +163,9 @@ impl State {
     pub(super) fn line(&mut self, line: &str, now_ms: u64) {
         match parse(line) {
             Input::Nothing => {}
-            Input::Say(text) => {
+            Input::Send(entry) => {
                 self.effects.erase_typed = true;
-                self.outbox.push(&self.current, text, now_ms);
+                self.outbox.push(&self.current, entry, now_ms);
                 if !self.connected {
                     self.note(&format!(
                         "kept until the connection is back: {} waiting",
@@ -182,6 +189,11 @@ impl State {
                 self.create(String::new(), ConversationType::OneToOne, vec![user]);
             }
             Input::History(count) => self.show_again(count),
+            Input::Seen => {
+                let list =
+                    ListCursors { conversation_id: self.current.clone(), ..Default::default() };
+                self.ask(Pending::Seen, Body::Cursors(list));
+            }
         }
     }
 
@@ -191,16 +203,8 @@ impl State {
         match envelope.body {
             Some(Body::Push(Push { event: Some(event) })) => self.pushed(event),
             Some(Body::Ack(ack)) => {
-                if let Some(sent) = self.outbox.answered(id) {
-                    let message = Message {
-                        conversation_id: sent.conversation_id,
-                        seq: ack.seq,
-                        sender_id: self.user.clone(),
-                        r#type: sent.r#type,
-                        text: sent.text,
-                        ..Message::default()
-                    };
-                    self.message(&message);
+                if let Some((conversation, entry)) = self.outbox.answered(id) {
+                    self.message(&entry.message(conversation, &self.user, ack.seq));
                     self.send_next();
                 }
             }
@@ -212,6 +216,19 @@ impl State {
             }
             None => {}
         }
+        self.mark_read();
+    }
+
+    /// Tells that what is shown of the current conversation was read.
+    fn mark_read(&mut self) {
+        let waits = self.pending.values().any(|pending| matches!(pending, Pending::Read));
+        if waits || !self.connected {
+            return;
+        }
+        if let Some(seq) = self.timelines.get_mut(&self.current).and_then(Timeline::unread) {
+            let cursor = Cursor { conversation_id: self.current.clone(), seq };
+            self.ask(Pending::Read, Body::Read(cursor));
+        }
     }
 
     fn line_refused(&mut self, id: u64, error: &Error) {
@@ -219,9 +236,10 @@ impl State {
             self.outbox.take_back();
             self.note(&format!("not sent yet: {}", refusal(error)));
             self.retry_after(error);
-        } else if let Some(sent) = self.outbox.answered(id) {
+        } else if let Some((conversation, entry)) = self.outbox.answered(id) {
             self.failed += 1;
-            self.note(&format!("not sent: `{}`: {}", sent.text, refusal(error)));
+            let said = said(&entry.message(conversation, &self.user, 0));
+            self.note(&format!("not sent: `{said}`: {}", refusal(error)));
             self.send_next();
         }
     }
@@ -258,6 +276,13 @@ impl State {
             (Pending::Again, Body::Messages(messages)) => {
                 messages.items.iter().for_each(|message| self.show(message));
             }
+            (Pending::Read, Body::Done(_)) => {}
+            (Pending::Seen, Body::CursorList(list)) => {
+                list.items.iter().for_each(|cursor| self.note(&seen(cursor)));
+                if list.items.is_empty() {
+                    self.note("nobody has read anything yet");
+                }
+            }
             (Pending::Create, Body::Conversation(info)) => self.switch(info.conversation_id),
             (pending, Body::Error(error)) => self.refused(pending, &error),
             _ => self.note("the server gave an answer of another kind than was asked for"),
@@ -279,7 +304,7 @@ impl State {
             Pending::Enter(conversation) => {
                 self.entering.remove(&conversation);
             }
-            Pending::List | Pending::Again | Pending::Create => {}
+            Pending::List | Pending::Again | Pending::Seen | Pending::Read | Pending::Create => {}
         }
     }
 
@@ -293,7 +318,13 @@ impl State {
 
     fn create(&mut self, id: String, kind: ConversationType, members: Vec<String>) {
         let name = String::new();
-        let create = CreateConversation { conversation_id: id, r#type: kind.into(), name, members };
+        let create = CreateConversation {
+            conversation_id: id,
+            r#type: kind.into(),
+            name,
+            members,
+            history_since_join: false,
+        };
         self.ask(Pending::Create, Body::CreateConversation(create));
     }
 
@@ -328,6 +359,7 @@ impl State {
             conversation_id: self.current.clone(),
             after_seq: timeline.shown().saturating_sub(count),
             limit: u32::try_from(count).unwrap_or(u32::MAX),
+            ..History::default()
         };
         self.ask(Pending::Again, Body::History(history));
     }
@@ -341,9 +373,27 @@ impl State {
                 }
                 self.pull(&notify.conversation_id);
             }
+            // `/seen` shows them: a note for each would bury the talk.
+            push::Event::Receipt(_) => {}
+            push::Event::Recalled(recalled) => {
+                let by = if recalled.by.is_empty() { "an administrator" } else { &recalled.by };
+                self.note(&format!(
+                    "{}: your message {} was revoked by {by}",
+                    recalled.conversation_id, recalled.seq
+                ));
+            }
             push::Event::Presence(notice) => {
                 let standing = if notice.online { "online" } else { "offline" };
                 self.note(&format!("{} is {standing}", notice.user_id));
+            }
+            push::Event::Status(status) => {
+                let (of, seq) = (&status.conversation_id, status.seq);
+                self.note(&match status.status() {
+                    AckStatus::Delayed => {
+                        format!("{of}: the archive does not have message {seq} yet")
+                    }
+                    _ => format!("{of}: the archive has message {seq}"),
+                });
             }
             push::Event::ConversationChanged(changed) => {
                 let change = changed.change().as_str_name();
@@ -378,9 +428,11 @@ impl State {
             (message.conversation_id != self.current).then_some(message.conversation_id.as_str());
         let shown = Shown {
             seq: message.seq,
-            sender: &message.sender_id,
-            kind: message.r#type(),
-            text: &message.text,
+            sender: match message.sender_id.as_str() {
+                "" => "(administrator)",
+                sender => sender,
+            },
+            text: &said(message),
             elsewhere,
         };
         self.effects.print.push(self.screen.message(&shown));
@@ -389,8 +441,12 @@ impl State {
     fn pull(&mut self, conversation: &str) {
         let timeline = self.timelines.get_mut(conversation).filter(|_| self.connected);
         if let Some(after_seq) = timeline.and_then(Timeline::pull) {
-            let history =
-                History { conversation_id: conversation.to_owned(), after_seq, limit: PAGE };
+            let history = History {
+                conversation_id: conversation.to_owned(),
+                after_seq,
+                limit: PAGE,
+                ..History::default()
+            };
             self.ask(Pending::Pull(conversation.to_owned()), Body::History(history));
         }
     }

@@ -11,6 +11,8 @@ pub(super) struct Timeline {
     shown: u64,
     /// The highest seq that is known to exist.
     known: u64,
+    /// The last seq that the server was told to be read.
+    read: u64,
     /// A history query is on its way.
     pulling: bool,
 }
@@ -18,7 +20,7 @@ pub(super) struct Timeline {
 impl Timeline {
     /// Everything up to `shown` counts as shown.
     pub(super) fn after(shown: u64) -> Self {
-        Self { shown, known: shown, pulling: false }
+        Self { shown, known: shown, read: shown, pulling: false }
     }
 
     /// Whether the message with this seq is shown now: it is the next one.
@@ -43,6 +45,13 @@ impl Timeline {
     /// The last seq that was shown.
     pub(super) fn shown(&self) -> u64 {
         self.shown
+    }
+
+    /// What is shown and was not told to be read. It counts as told from now on.
+    pub(super) fn unread(&mut self) -> Option<u64> {
+        let unread = self.shown > self.read;
+        self.read = self.shown;
+        unread.then_some(self.shown)
     }
 
     /// Messages up to `seq` exist.

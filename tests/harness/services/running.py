@@ -113,6 +113,16 @@ class Services:
         """kill -9; the data stay."""
         self._end(name, signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def frozen(self, name):
+        """A server that holds its connections and does nothing."""
+        pid = self.known[name]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def is_running(self, name):
         entry = self.known.get(name, {})
         return "pid" in entry and began(entry["pid"]) == entry["began"]

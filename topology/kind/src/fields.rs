@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use imflow_proto::log::{Fact, fact};
+use imflow_proto::log::{Cursors, CursorsMoved, Fact, fact};
 use imflow_proto::record::{
-    Event, FieldType, Grant, GrantChange, GrantSubject, Refused, Rejection, Scalar, Wish,
+    Event, FieldType, Grant, GrantChange, GrantSubject, MarkKind, Refused, Rejection, Scalar, Wish,
 };
 use imflow_proto::wire::{Message, Role, envelope::Body};
 use imflow_proto::{Record, RecordType};
@@ -90,7 +90,7 @@ macro_rules! fields {
 /// The fields of a record type, in the order in which they are shown. A row's stand in its schema.
 pub fn fields_of(record: RecordType) -> &'static [Field] {
     match record {
-        RecordType::Submission | RecordType::Lookup => SUBMISSION,
+        RecordType::Submission | RecordType::Lookup | RecordType::Reference => SUBMISSION,
         RecordType::Ordered => ORDERED,
         RecordType::Committed => COMMITTED,
         RecordType::Rejection => REJECTION,
@@ -105,13 +105,18 @@ pub fn fields_of(record: RecordType) -> &'static [Field] {
         RecordType::Presence => PRESENCE,
         RecordType::Query => QUERY,
         RecordType::Found => FOUND,
+        RecordType::Referent => REFERENT,
         RecordType::Delivery => DELIVERY,
+        RecordType::Mark => MARK,
+        RecordType::Moves => MOVES,
+        RecordType::Moved => MOVED,
+        RecordType::Nudge => NUDGE,
         RecordType::FanoutStats => FANOUT_STATS,
         RecordType::Row | RecordType::Partial => &[],
     }
 }
 
-const SUBMISSION: &[Field] = fields!(Record::Submission(it) | Record::Lookup(it) =>
+const SUBMISSION: &[Field] = fields!(Record::Submission(it) | Record::Lookup(it) | Record::Reference(it) =>
     "conversationId": String(&it.send.conversation_id),
     "clientMsgId": String(&it.send.client_msg_id),
     "senderId": String(&it.session.user_id),
@@ -120,6 +125,12 @@ const SUBMISSION: &[Field] = fields!(Record::Submission(it) | Record::Lookup(it)
     "type": String(it.send.r#type().as_str_name()),
     "text": String(&it.send.text),
     "payloadBytes": Int(it.send.payload.len() as i64),
+    "targetSeq": Int(it.action().map_or(0, |action| action.target_seq as i64)),
+    "emoji": String(it.action().map_or("", |action| &action.emoji)),
+    "replyTo": Int(it.send.reply_to as i64),
+    "isForward": Bool(it.send.forward_of.is_some()),
+    "mentionCount": Int(it.send.mentions.len() as i64),
+    "mentionAll": Bool(it.send.mention_all),
 );
 
 /// The fields of what holds a message, and others before them.
@@ -136,6 +147,12 @@ macro_rules! message_fields {
             "text": String(&$message.text),
             "payloadBytes": Int($message.payload.len() as i64),
             "createdAt": Int($message.created_at),
+            "targetSeq": Int($message.action.as_ref().map_or(0, |action| action.target_seq as i64)),
+            "emoji": String($message.action.as_ref().map_or("", |action| &action.emoji)),
+            "replyTo": Int($message.reply_to as i64),
+            "isForward": Bool($message.forward_of.is_some()),
+            "mentionCount": Int($message.mentions.len() as i64),
+            "mentionAll": Bool($message.mention_all),
         )
     };
 }
@@ -224,17 +241,65 @@ const FOUND: &[Field] = fields!(Record::Found(it) =>
     "known": Bool(matches!(it.original, Ok(Some(_)))),
 );
 
+const REFERENT: &[Field] = fields!(Record::Referent(it) =>
+    "conversationId": String(it.submission.refers_to().map_or("", |(conversation, _)| conversation)),
+    "seq": Int(it.submission.refers_to().map_or(0, |(_, seq)| seq as i64)),
+    "senderId": String(&it.submission.session.user_id),
+    "known": Bool(matches!(it.target, Ok(Some(_)))),
+);
+
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
-    "event": String(match it.event { Event::Message(_) => "message", Event::ConversationChanged(_) => "conversationChanged" }),
+    "event": String(event_name(&it.event)),
     "conversationId": String(match &it.event {
         Event::Message(entry) => &entry.message.conversation_id,
         Event::ConversationChanged(notice) => &notice.conversation_id,
+        Event::Receipt(receipt) => &receipt.conversation_id,
+        Event::Recalled(recalled) => &recalled.conversation_id,
+        Event::Status(status) => &status.conversation_id,
     }),
     "senderId": String(delivered(&it.event).map_or("", |message| &message.sender_id)),
     "type": String(delivered(&it.event).map_or("", |message| message.r#type().as_str_name())),
     "text": String(delivered(&it.event).map_or("", |message| &message.text)),
-    "seq": Int(delivered(&it.event).map_or(0, |message| message.seq as i64)),
+    "seq": Int(match &it.event {
+        Event::Message(entry) => entry.message.seq as i64,
+        Event::Status(status) => status.seq as i64,
+        Event::Recalled(recalled) => recalled.seq as i64,
+        Event::ConversationChanged(_) | Event::Receipt(_) => 0,
+    }),
     "recipients": Strings(&it.to),
+);
+
+const MARK: &[Field] = fields!(Record::Mark(it) =>
+    "conversationId": String(&it.conversation_id),
+    "userId": String(&it.session.user_id),
+    "deviceId": String(&it.session.device_id),
+    "seq": Int(it.seq as i64),
+    "read": Bool(it.kind == MarkKind::Read),
+);
+
+const MOVES: &[Field] = fields!(Record::Moves(it) =>
+    "conversationId": String(&it.conversation_id),
+    "members": Int(it.members.len() as i64),
+    "userId": String(first_of(it).map_or("", |cursors| &cursors.user_id)),
+    "deliveredSeq": Int(first_of(it).map_or(0, |cursors| cursors.delivered() as i64)),
+    "readSeq": Int(first_of(it).map_or(0, |cursors| cursors.read as i64)),
+);
+
+const MOVED: &[Field] = fields!(Record::Moved(it) =>
+    "lsn": Int(it.lsn as i64),
+    "conversationId": String(&it.moves.conversation_id),
+    "members": Int(it.moves.members.len() as i64),
+    "userId": String(first_of(&it.moves).map_or("", |cursors| &cursors.user_id)),
+    "deliveredSeq": Int(first_of(&it.moves).map_or(0, |cursors| cursors.delivered() as i64)),
+    "readSeq": Int(first_of(&it.moves).map_or(0, |cursors| cursors.read as i64)),
+);
+
+const NUDGE: &[Field] = fields!(Record::Nudge(it) =>
+    "conversationId": String(&it.notify.conversation_id),
+    "userId": String(&it.session.user_id),
+    "deviceId": String(&it.session.device_id),
+    "session": Int(it.session.number as i64),
+    "upToSeq": Int(it.notify.up_to_seq as i64),
 );
 
 const FANOUT_STATS: &[Field] = fields!(Record::FanoutStats(it) =>
@@ -250,6 +315,7 @@ fn refused(rejection: &Rejection) -> (&str, &str) {
         Refused::Submission(it) => (&it.send.conversation_id, &it.session.user_id),
         Refused::Command(it) => (&it.conversation_id, &it.session.user_id),
         Refused::Query(it) => (it.ask.conversation_id(), &it.session.user_id),
+        Refused::Mark(it) => (&it.conversation_id, &it.session.user_id),
     }
 }
 
@@ -279,9 +345,27 @@ fn grant(change: &GrantChange) -> Option<Grant> {
     }
 }
 
+/// The first of the members whose cursors moved; most often the only one.
+fn first_of(moves: &CursorsMoved) -> Option<&Cursors> {
+    moves.members.first()
+}
+
+fn event_name(event: &Event) -> &'static str {
+    match event {
+        Event::Message(_) => "message",
+        Event::ConversationChanged(_) => "conversationChanged",
+        Event::Receipt(_) => "receipt",
+        Event::Recalled(_) => "recalled",
+        Event::Status(_) => "status",
+    }
+}
+
 fn delivered(event: &Event) -> Option<&Message> {
     match event {
         Event::Message(entry) => Some(&entry.message),
-        Event::ConversationChanged(_) => None,
+        Event::ConversationChanged(_)
+        | Event::Receipt(_)
+        | Event::Recalled(_)
+        | Event::Status(_) => None,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imflow_proto::Record;
 use imflow_proto::id::ServerMsgIds;
-use imflow_proto::record::Committed;
+use imflow_proto::record::{Committed, Moved};
 
 use crate::{Options, Shape, Time};
 
@@ -27,8 +27,11 @@ pub trait Operator {
     /// log's ports, and in recovery for the tail of the log. Must be idempotent.
     fn apply(&mut self, _committed: &Committed) {}
 
-    /// The recoverable state of one partition: a fold of exactly the messages applied so far, without
-    /// anything speculative. `None`: this operator keeps none.
+    /// Folds durable moves of cursors, likewise.
+    fn apply_moved(&mut self, _moved: &Moved) {}
+
+    /// The recoverable state of one partition: a fold of exactly what was applied so far, without anything
+    /// speculative. `None`: this operator keeps none.
     fn export(&self, _partition: u32) -> Option<Snapshot> {
         None
     }
@@ -57,6 +60,10 @@ impl<O: Operator + ?Sized> Operator for Box<O> {
 
     fn apply(&mut self, committed: &Committed) {
         (**self).apply(committed);
+    }
+
+    fn apply_moved(&mut self, moved: &Moved) {
+        (**self).apply_moved(moved);
     }
 
     fn export(&self, partition: u32) -> Option<Snapshot> {

@@ -3,7 +3,7 @@
 use imflow_proto::RecordType;
 
 /// In the order of the message path. What the parts of one node tell each other is not among them.
-pub const RECORD_TYPES: [RecordType; 19] = [
+pub const RECORD_TYPES: [RecordType; 25] = [
     RecordType::Submission,
     RecordType::Ordered,
     RecordType::Committed,
@@ -20,7 +20,13 @@ pub const RECORD_TYPES: [RecordType; 19] = [
     RecordType::Query,
     RecordType::Lookup,
     RecordType::Found,
+    RecordType::Reference,
+    RecordType::Referent,
     RecordType::Delivery,
+    RecordType::Mark,
+    RecordType::Moves,
+    RecordType::Moved,
+    RecordType::Nudge,
     RecordType::FanoutStats,
     RecordType::Row,
 ];
@@ -43,10 +49,18 @@ pub fn record_meaning(record: RecordType) -> &'static str {
             "A session replaces the set of users whose presence it follows."
         }
         RecordType::Presence => "A presence notice and the sessions that are told.",
-        RecordType::Query => "A read: history, sync, a list of conversations.",
+        RecordType::Query => "A read: history, sync, a list of conversations or cursors.",
         RecordType::Lookup => "A message whose clientMsgId must be looked up in the index.",
         RecordType::Found => "What the index knows of a `Lookup`.",
+        RecordType::Reference => {
+            "A message or action that refers to a message which must be looked up."
+        }
+        RecordType::Referent => "The message that a `Reference` refers to.",
         RecordType::Delivery => "An event and the users whose sessions on this node get it.",
+        RecordType::Mark => "A device says how far it, or its user, has come in a conversation.",
+        RecordType::Moves => "Cursors of one conversation that have moved, not yet durable.",
+        RecordType::Moved => "Durable moves of the cursors of one conversation.",
+        RecordType::Nudge => "A device is asked to pull what it has not confirmed.",
         RecordType::FanoutStats => "One fan-out, for analysts.",
         RecordType::Row => "Fields that the file defines, such as the counts of a window.",
         RecordType::Partial => "What one part of a split node tells the other.",

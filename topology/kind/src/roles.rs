@@ -4,9 +4,11 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use imflow_proto::log::Fact;
-use imflow_proto::record::{Committed, Lsn};
+use imflow_proto::log::{Cursors, Fact};
+use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
 use imflow_proto::{Record, wire};
+
+use crate::{Bookmark, Logged};
 
 /// The name of a role, for checks and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +61,8 @@ pub trait Outboxes: Send + Sync {
 ///
 /// Reads are read-your-writes: what was committed before the call is seen.
 pub trait Store: Send + Sync {
-    /// Messages with seq in `(after_seq, after_seq + limit]`, and whether more follow.
+    /// Messages with seq in `(after_seq, after_seq + limit]`, and whether more follow. Each as later entries have
+    /// made it: what was revoked has no content, neither there nor in the edits of it.
     ///
     /// # Errors
     /// When the disk fails, or a record's checksum does not match.
@@ -69,6 +72,42 @@ pub trait Store: Send + Sync {
         after_seq: u64,
         limit: usize,
     ) -> Result<wire::Messages, StoreError>;
+
+    /// The last `limit` messages with seq in `(after_seq, before_seq)`, and whether earlier ones of these are
+    /// left out.
+    ///
+    /// # Errors
+    /// As [`Store::messages`].
+    fn last_messages(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        before_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, StoreError>;
+
+    /// The last seq that was created before a time (milliseconds since the Unix epoch); 0 when there is none.
+    ///
+    /// # Errors
+    /// As [`Store::messages`].
+    fn seq_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, StoreError>;
+
+    /// The cursors of a user in a conversation; what the user wrote counts as read.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn cursors_of(&self, conversation_id: &str, user_id: &str) -> Result<Cursors, StoreError>;
+
+    /// How far the members of a conversation have come, by user id, after `after` (exclusive), at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn cursors(
+        &self,
+        conversation_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::CursorList, StoreError>;
 
     /// A conversation as `user_id` sees it; `None` when it does not exist.
     ///
@@ -104,6 +143,15 @@ pub struct View {
     /// `role` is unset for others than members, and for the banned.
     pub info: wire::ConversationInfo,
     pub banned: bool,
+    /// The last seq before the user became a member; 0 for others than members.
+    pub joined_after: u64,
+}
+
+impl View {
+    /// The user reads the messages after this seq.
+    pub fn reads_after(&self) -> u64 {
+        if self.info.history_since_join { self.joined_after } else { 0 }
+    }
 }
 
 /// A read that failed: what and where, for the log; the caller answers INTERNAL.
@@ -111,13 +159,38 @@ pub struct View {
 #[error("{0}")]
 pub struct StoreError(pub String);
 
+/// What recoverable state is a fold of.
+#[derive(Clone, Copy, Debug)]
+pub enum Durable<'a> {
+    Message(&'a Committed),
+    Moved(&'a Moved),
+}
+
+impl<'a> Durable<'a> {
+    /// Its position in the log.
+    pub fn lsn(self) -> Lsn {
+        match self {
+            Self::Message(committed) => committed.lsn,
+            Self::Moved(moved) => moved.lsn,
+        }
+    }
+
+    /// The conversation that it belongs to.
+    pub fn conversation_id(self) -> &'a str {
+        match self {
+            Self::Message(committed) => &committed.message.conversation_id,
+            Self::Moved(moved) => &moved.moves.conversation_id,
+        }
+    }
+}
+
 /// What the runtime recovers from. Offered as `Arc<dyn Journal>`.
 pub trait Journal: Send + Sync {
-    /// Calls `visit` for every durable message after `after`, in log order.
+    /// Calls `visit` for every durable message and move of cursors after `after`, in log order.
     ///
     /// # Errors
     /// When a record before the log's end cannot be read.
-    fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Committed)) -> Result<(), StoreError>;
+    fn replay(&self, after: Lsn, visit: &mut dyn FnMut(Durable<'_>)) -> Result<(), StoreError>;
 
     /// Calls `visit` with facts that add up to all durable facts: one `created` for each conversation
     /// with its present members, then its mutes and bans.
@@ -134,6 +207,23 @@ pub trait Journal: Send + Sync {
 
     /// Keeps a snapshot that is the fold of all records up to `lsn`. Must not block.
     fn save_snapshot(&self, partition: u32, lsn: Lsn, bytes: Vec<u8>);
+
+    /// Reads the durable records behind a bookmark, in log order, at most `limit` and about 1 MiB, and moves
+    /// the bookmark behind them. It may move without a record: not all that the log holds is for others.
+    ///
+    /// # Errors
+    /// As [`Journal::replay`].
+    fn read_on(&self, bookmark: &mut Bookmark, limit: usize) -> Result<Vec<Logged>, StoreError>;
+
+    /// Calls `visit` for every durable fact up to `upto`, in log order.
+    ///
+    /// # Errors
+    /// As [`Journal::replay`].
+    fn replay_facts(
+        &self,
+        upto: Lsn,
+        visit: &mut dyn FnMut(CommittedFact),
+    ) -> Result<(), StoreError>;
 
     /// The last durable position.
     fn durable_lsn(&self) -> Lsn;

@@ -1,6 +1,7 @@
 //! The wires by producer, and which outputs owe replies.
 
 use imflow_kind::{Debt, Family, Port, Shape};
+use imflow_proto::RecordType;
 
 use crate::diagnostic::Span;
 use crate::resolve::{Node, NodeId};
@@ -45,8 +46,19 @@ impl<'a> Wiring<'a> {
     /// The outputs of a node whose records owe a reply.
     pub fn owing(&self, node: NodeId) -> impl Iterator<Item = usize> {
         let shapes = self.shapes[node].iter().enumerate();
-        let owing = |shape: &Shape| shape.record_type().owes_reply();
+        let owing = move |shape: &Shape| {
+            let record = shape.record_type();
+            record.owes_reply() && !self.lets_nothing_pass(node, record)
+        };
         shapes.filter(move |(_, shape)| shape.as_ref().is_some_and(owing)).map(|(output, _)| output)
+    }
+
+    /// Whether a node lets records of this type pass by an input of its own for them, which has no wire.
+    fn lets_nothing_pass(&self, node: NodeId, record: RecordType) -> bool {
+        let node = &self.nodes[node];
+        let ports = node.kind.description.inputs.iter().zip(&node.inputs);
+        let mut own = ports.filter(|(port, _)| port.types == [record]).peekable();
+        own.peek().is_some() && own.all(|(_, wires)| wires.is_empty())
     }
 
     /// What an output carries, for messages.

@@ -39,7 +39,9 @@ impl NodeInjector {
             }
         }
         let is_written = |types: &[RecordType]| {
-            types.iter().any(|t| matches!(t, RecordType::Submission | RecordType::Command))
+            types.iter().any(|t| {
+                matches!(t, RecordType::Submission | RecordType::Command | RecordType::Mark)
+            })
         };
         let writes = plan.nodes[node].outputs.iter().map(|port| is_written(port.types)).collect();
         Self {
@@ -89,7 +91,7 @@ fn lane_of(plan: &Plan, node: NodeId, port: usize) -> Lane {
         .map(|e| e.record);
     match (plan.nodes[node].kind.description.family, record) {
         (Family::Sink, _) => Lane::Completions,
-        (_, Some(RecordType::Submission | RecordType::Query)) => Lane::Messages,
+        (_, Some(RecordType::Submission | RecordType::Query | RecordType::Mark)) => Lane::Messages,
         _ => Lane::Facts,
     }
 }

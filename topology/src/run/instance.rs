@@ -256,8 +256,12 @@ impl Instance {
         drained
     }
 
-    /// Folds durable messages into recoverable state before anybody hears of them.
+    /// Folds what is durable into recoverable state before anybody hears of it.
     fn apply(&mut self, batch: &Batch) {
+        // A batch is of one port, hence of one type.
+        if let Some(Record::Moved(_)) = batch.records.first() {
+            return self.apply_moved(batch);
+        }
         let committed = || {
             batch.records.iter().filter_map(|record| match record {
                 Record::Committed(committed) => Some(committed),
@@ -272,6 +276,16 @@ impl Instance {
         if let Some(last) = committed().next_back() {
             self.lsn = self.lsn.max(last.lsn);
             self.since_snapshot += committed().count();
+        }
+    }
+
+    fn apply_moved(&mut self, batch: &Batch) {
+        for record in &batch.records {
+            let Record::Moved(moved) = record else { continue };
+            for (_, operator) in &self.recoverable {
+                operator.borrow_mut().apply_moved(moved);
+            }
+            self.lsn = self.lsn.max(moved.lsn);
         }
     }
 

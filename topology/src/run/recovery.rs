@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use imflow_kind::{Journal, Snapshot, StartError};
+use imflow_kind::{Durable, Journal, Snapshot, StartError};
 use imflow_proto::id;
 use imflow_proto::record::Lsn;
 
@@ -36,13 +36,16 @@ pub(crate) fn recover(
     let from = owned.map(|p| covered[p as usize]).min().unwrap_or(0);
     let mut last = covered.iter().copied().max().unwrap_or(0);
     journal
-        .replay(from, &mut |committed| {
-            let partition = id::partition_of(&committed.message.conversation_id, partitions);
-            if owns(partition) && committed.lsn > covered[partition as usize] {
+        .replay(from, &mut |durable| {
+            let partition = id::partition_of(durable.conversation_id(), partitions);
+            if owns(partition) && durable.lsn() > covered[partition as usize] {
                 for (_, operator) in operators {
-                    operator.borrow_mut().apply(&committed);
+                    match durable {
+                        Durable::Message(committed) => operator.borrow_mut().apply(committed),
+                        Durable::Moved(moved) => operator.borrow_mut().apply_moved(moved),
+                    }
                 }
-                last = last.max(committed.lsn);
+                last = last.max(durable.lsn());
             }
         })
         .map_err(|e| failed(&e))?;

@@ -3,14 +3,17 @@
 //! Rows of the table (ids hold no control characters, so `\0` separates them):
 //! ```text
 //! c conversation             -> ConversationInfo (without role and last_seq)
-//! m conversation \0 user     -> role            u user \0 conversation -> role
+//! m conversation \0 user     -> role, last seq when the user came
+//! u user \0 conversation     -> role
+//! r conversation \0 user     -> Cursors          w conversation \0 user -> last seq that the user wrote
 //! t conversation \0 user     -> muted until     b conversation \0 user -> (banned)
 //! f conversation             -> the last seq that was cut off the log
 //! !facts -> lsn of the last fact in here        !applied -> last segment in the tables, its last lsn
 //! !format -> version of all rows, u64 (absent: 1)
 //! !purged -> last segment whose ids have left the tables     !trimmed -> last one that was cut
 //! ```
-//! A fact and its LSN are written together, so that no fact counts twice.
+//! A fact and its LSN are written together, so that no fact counts twice. Cursors only go forward, so they
+//! may.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -18,12 +21,14 @@ use std::sync::Arc;
 
 use imflow_kind::View;
 use imflow_proto::log::fact::Change;
-use imflow_proto::log::{BanChanged, ConversationCreated, Fact, MembersChanged, MuteChanged};
+use imflow_proto::log::{
+    BanChanged, ConversationCreated, Cursors, CursorsMoved, Fact, MembersChanged, MuteChanged,
+};
 use imflow_proto::record::Lsn;
-use imflow_proto::wire::{ConversationInfo, ConversationList, MemberInfo};
+use imflow_proto::wire::{ConversationInfo, MemberInfo};
 use prost::Message as _;
 
-use super::tables::{Put, Table, Tables, each_with_prefix};
+use super::tables::{self, Put, Table, Tables, each_with_prefix};
 use crate::log::LogError;
 
 const FACTS: &[u8] = b"!facts";
@@ -31,6 +36,12 @@ const APPLIED: &[u8] = b"!applied";
 const FORMAT: &[u8] = b"!format";
 const PURGED: &[u8] = b"!purged";
 const TRIMMED: &[u8] = b"!trimmed";
+
+/// Conversations as one user sees them, and whether more follow.
+pub(crate) struct Views {
+    pub items: Vec<View>,
+    pub more: bool,
+}
 
 pub(crate) struct Directory {
     tables: Arc<dyn Tables>,
@@ -41,8 +52,9 @@ impl Directory {
         Self { tables }
     }
 
-    /// Applies a durable fact, unless it is in already.
-    pub(crate) fn apply(&self, lsn: Lsn, fact: &Fact) -> Result<(), LogError> {
+    /// Applies a durable fact, unless it is in already; `last_seq` is that of its conversation at its place in
+    /// the log.
+    pub(crate) fn apply(&self, lsn: Lsn, fact: &Fact, last_seq: u64) -> Result<(), LogError> {
         if lsn <= self.facts_lsn()? {
             return Ok(());
         }
@@ -55,13 +67,14 @@ impl Directory {
                     r#type: created.r#type,
                     name: created.name.clone(),
                     created_at: fact.at,
+                    history_since_join: created.history_since_join,
                     ..Default::default()
                 };
-                self.members_changed(info, &created.members, &[], &mut puts)?;
+                self.members_changed(info, &created.members, &[], last_seq, &mut puts)?;
             }
             Some(Change::Members(MembersChanged { set, removed })) => {
                 if let Some(info) = self.info(conversation)? {
-                    self.members_changed(info, set, removed, &mut puts)?;
+                    self.members_changed(info, set, removed, last_seq, &mut puts)?;
                 }
             }
             Some(Change::Mute(MuteChanged { user_id, until })) => {
@@ -86,10 +99,81 @@ impl Directory {
         let of_user =
             |kind| self.tables.get(Table::Directory, &key(kind, conversation_id, user_id));
         let banned = of_user(b'b')?.is_some();
-        if !banned {
-            info.role = of_user(b'm')?.map_or(0, |value| read_role(&value));
+        let mut joined_after = 0;
+        if !banned && let Some(member) = of_user(b'm')? {
+            info.role = read_role(&member);
+            joined_after = joined_after_of(&member);
         }
-        Ok(Some(View { info, banned }))
+        Ok(Some(View { info, banned, joined_after }))
+    }
+
+    /// Takes over cursors that are further ahead.
+    pub(crate) fn advance(&self, moves: &CursorsMoved) -> Result<(), LogError> {
+        let mut puts = Vec::with_capacity(moves.members.len());
+        for row in &moves.members {
+            let mut cursors = self.cursors_row(&moves.conversation_id, &row.user_id)?;
+            if cursors.advance(row) {
+                let key = key(b'r', &moves.conversation_id, &row.user_id);
+                puts.push((key, Some(cursors.encode_to_vec())));
+            }
+        }
+        if puts.is_empty() { Ok(()) } else { self.tables.write(puts) }
+    }
+
+    /// The cursors of a member, as they were logged.
+    pub(crate) fn cursors_row(
+        &self,
+        conversation_id: &str,
+        user_id: &str,
+    ) -> Result<Cursors, LogError> {
+        let value = self.tables.get(Table::Directory, &key(b'r', conversation_id, user_id))?;
+        Ok(value.map_or_else(
+            || Cursors { user_id: user_id.to_owned(), ..Cursors::default() },
+            |value| Cursors::decode(&value[..]).unwrap_or_default(),
+        ))
+    }
+
+    /// Users who have cursors in a conversation, after `after`, at most `limit`.
+    pub(crate) fn cursors_of(
+        &self,
+        conversation_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Cursors>, LogError> {
+        let prefix = key(b'r', conversation_id, "");
+        let from = [&key(b'r', conversation_id, after)[..], b"\0"].concat();
+        let from = if after.is_empty() { &prefix[..] } else { &from[..] };
+        let mut rows = Vec::new();
+        self.tables.scan(Table::Directory, from, &mut |row, value| {
+            if rows.len() >= limit || !row.starts_with(&prefix) {
+                return ControlFlow::Break(());
+            }
+            rows.push(Cursors::decode(value).unwrap_or_default());
+            ControlFlow::Continue(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Whether somebody is a member.
+    pub(crate) fn is_member(&self, conversation_id: &str, user_id: &str) -> Result<bool, LogError> {
+        Ok(self.tables.get(Table::Directory, &key(b'm', conversation_id, user_id))?.is_some())
+    }
+
+    /// Notes the last seq that users have written, of a segment that follows all that were noted.
+    pub(crate) fn set_written<'a>(
+        &self,
+        written: impl Iterator<Item = (&'a str, &'a str, u64)>,
+    ) -> Result<(), LogError> {
+        let put = |(conversation, user, seq): (&str, &str, u64)| {
+            (key(b'w', conversation, user), Some(seq.to_le_bytes().to_vec()))
+        };
+        self.tables.write(written.map(put).collect())
+    }
+
+    /// The last seq that a user has written, of what was noted; 0 when there is none.
+    pub(crate) fn written(&self, conversation_id: &str, user_id: &str) -> Result<u64, LogError> {
+        let value = self.tables.get(Table::Directory, &key(b'w', conversation_id, user_id))?;
+        Ok(value.map_or(0, |value| read_u64(&value)))
     }
 
     /// The conversations that a user is a member of and not banned from, by id.
@@ -98,7 +182,7 @@ impl Directory {
         user_id: &str,
         after: &str,
         limit: usize,
-    ) -> Result<ConversationList, LogError> {
+    ) -> Result<Views, LogError> {
         let (mut items, mut after) = (Vec::new(), after.to_owned());
         // One more than wanted, to know whether more follow. Those that the user is banned from are not
         // shown, so that one look may not be enough; else a page could be empty and yet not the last.
@@ -108,12 +192,12 @@ impl Directory {
             after.clone_from(last);
             for id in ids {
                 let view = self.conversation(&id, user_id)?;
-                items.extend(view.filter(|view| !view.banned).map(|view| view.info));
+                items.extend(view.filter(|view| !view.banned));
             }
         }
         let more = items.len() > limit;
         items.truncate(limit);
-        Ok(ConversationList { items, more })
+        Ok(Views { items, more })
     }
 
     /// The ids of at most `limit` conversations that a user is a member of, after `after`.
@@ -163,6 +247,7 @@ impl Directory {
                 r#type: info.r#type,
                 name: info.name.clone(),
                 members: self.members(&id)?,
+                history_since_join: info.history_since_join,
             }));
             for (user_id, until) in self.users(b't', &id)? {
                 tell(Change::Mute(MuteChanged { user_id, until: read_u64(&until) as i64 }));
@@ -235,6 +320,15 @@ impl Directory {
         Ok(value.map_or(0, |value| read_u64(&value)))
     }
 
+    /// The highest seq of a conversation in the tables, or up to which its messages were cut off the log;
+    /// 0 when there was none.
+    pub(crate) fn last_seq(&self, conversation_id: &str) -> Result<u64, LogError> {
+        match tables::last_seq(&*self.tables, conversation_id)? {
+            0 => self.floor(conversation_id),
+            seq => Ok(seq),
+        }
+    }
+
     /// Notes up to which seq conversations are being cut; they only rise.
     pub(crate) fn set_floors<'i>(
         &self,
@@ -255,6 +349,7 @@ impl Directory {
         mut info: ConversationInfo,
         set: &[MemberInfo],
         removed: &[String],
+        last_seq: u64,
         puts: &mut Vec<Put>,
     ) -> Result<(), LogError> {
         let id = info.conversation_id.clone();
@@ -263,12 +358,13 @@ impl Directory {
             set.chain(removed.iter().map(|user| (&**user, None))).collect();
         for (user, role) in changes {
             let member = key(b'm', &id, user);
-            let was = self.tables.get(Table::Directory, &member)?.is_some();
-            info.member_count = info.member_count + u32::from(role.is_some() && !was)
-                - u32::from(role.is_none() && was);
-            let value = role.map(|role| vec![role as u8]);
-            puts.push((member, value.clone()));
-            puts.push((key(b'u', user, &id), value));
+            let was = self.tables.get(Table::Directory, &member)?;
+            info.member_count = info.member_count + u32::from(role.is_some() && was.is_none())
+                - u32::from(role.is_none() && was.is_some());
+            let joined_after = was.map_or(last_seq, |was| joined_after_of(&was));
+            let row = |role| [&[role as u8][..], &joined_after.to_le_bytes()].concat();
+            puts.push((member, role.map(row)));
+            puts.push((key(b'u', user, &id), role.map(|role| vec![role as u8])));
         }
         puts.push((conversation_key(&id), Some(info.encode_to_vec())));
         Ok(())
@@ -300,6 +396,11 @@ fn key(kind: u8, first: &str, second: &str) -> Vec<u8> {
 
 fn read_role(value: &[u8]) -> i32 {
     value.first().map_or(0, |role| i32::from(*role))
+}
+
+/// The conversation's last seq when a member came.
+fn joined_after_of(value: &[u8]) -> u64 {
+    value.get(1..).map_or(0, read_u64)
 }
 
 fn read_u64(value: &[u8]) -> u64 {
@@ -336,13 +437,21 @@ mod tests {
             set: vec![member("bob", Role::Admin), member("carl", Role::Member)],
             removed: vec!["alice".into()],
         };
-        directory.apply(1, &fact("c1", Change::Created(created))).expect("applied");
-        directory.apply(4, &fact("c1", Change::Members(members))).expect("applied");
+        directory.apply(1, &fact("c1", Change::Created(created)), 0).expect("applied");
+        directory.apply(4, &fact("c1", Change::Members(members)), 0).expect("applied");
         directory
-            .apply(6, &fact("c1", Change::Mute(MuteChanged { user_id: "bob".into(), until: 77 })))
+            .apply(
+                6,
+                &fact("c1", Change::Mute(MuteChanged { user_id: "bob".into(), until: 77 })),
+                0,
+            )
             .expect("applied");
         directory
-            .apply(7, &fact("c1", Change::Ban(BanChanged { user_id: "carl".into(), banned: true })))
+            .apply(
+                7,
+                &fact("c1", Change::Ban(BanChanged { user_id: "carl".into(), banned: true })),
+                0,
+            )
             .expect("applied");
         directory
     }
@@ -351,13 +460,13 @@ mod tests {
     fn facts_add_up_and_none_counts_twice() {
         let directory = directory();
         let again = MembersChanged { set: vec![], removed: vec!["bob".into()] };
-        directory.apply(4, &fact("c1", Change::Members(again))).expect("ignored");
+        directory.apply(4, &fact("c1", Change::Members(again)), 0).expect("ignored");
         assert_eq!(
             directory.members("c1").expect("read"),
             [member("bob", Role::Admin), member("carl", Role::Member)]
         );
         let seen_by = |user| directory.conversation("c1", user).expect("read").expect("there");
-        let View { info, banned } = seen_by("bob");
+        let View { info, banned, .. } = seen_by("bob");
         assert_eq!((info.member_count, info.role(), info.created_at), (2, Role::Admin, 5));
         assert!(!banned && seen_by("carl").banned && !seen_by("alice").banned);
         assert_eq!(seen_by("carl").info.role(), Role::Unspecified);
@@ -372,7 +481,7 @@ mod tests {
         directory
             .facts(&mut |fact| {
                 lsn += 1;
-                copy.apply(lsn, &fact).expect("applied");
+                copy.apply(lsn, &fact, 0).expect("applied");
             })
             .expect("told");
         for user in ["alice", "bob", "carl"] {
@@ -395,12 +504,12 @@ mod tests {
                 members: vec![member("alice", Role::Member)],
                 ..Default::default()
             };
-            directory.apply(lsn, &fact(id, Change::Created(created))).expect("applied");
+            directory.apply(lsn, &fact(id, Change::Created(created)), 0).expect("applied");
         }
         let list = directory.conversations_of("alice", "a", 1).expect("read");
-        assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("b", true));
+        assert_eq!((list.items[0].info.conversation_id.as_str(), list.more), ("b", true));
         let list = directory.conversations_of("alice", "b", 1).expect("read");
-        assert_eq!((list.items[0].conversation_id.as_str(), list.more), ("c", false));
+        assert_eq!((list.items[0].info.conversation_id.as_str(), list.more), ("c", false));
         assert_eq!(directory.conversations_of("alice", "c", 1).expect("read").items, []);
     }
 
@@ -412,15 +521,16 @@ mod tests {
                 members: vec![member("alice", Role::Member)],
                 ..Default::default()
             };
-            directory.apply(lsn, &fact(id, Change::Created(created))).expect("applied");
+            directory.apply(lsn, &fact(id, Change::Created(created)), 0).expect("applied");
             if ["b", "c", "d", "f"].contains(&id) {
                 let ban = BanChanged { user_id: "alice".into(), banned: true };
-                directory.apply(lsn + 1, &fact(id, Change::Ban(ban))).expect("applied");
+                directory.apply(lsn + 1, &fact(id, Change::Ban(ban)), 0).expect("applied");
             }
         }
         let page = |after, limit| {
             let list = directory.conversations_of("alice", after, limit).expect("read");
-            let ids: String = list.items.into_iter().map(|info| info.conversation_id).collect();
+            let ids: String =
+                list.items.into_iter().map(|view| view.info.conversation_id).collect();
             (ids, list.more)
         };
         assert_eq!(page("", 1), ("a".into(), true));

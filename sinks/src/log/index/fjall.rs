@@ -1,6 +1,6 @@
 //! The tables in fjall, in the folder `index` of the data directory.
 //!
-//! Messages and ids are only ever ingested, sorted and a segment at a time, past fjall's journal; the
+//! Messages, ids and amendments are only ever ingested, sorted and a segment at a time, past fjall's journal; the
 //! directory goes through the journal. Nothing here is the only copy of anything.
 
 use std::fs::{self, File};
@@ -51,6 +51,7 @@ struct FjallTables {
     database: Database,
     messages: Keyspace,
     ids: Keyspace,
+    amendments: Keyspace,
     directory: Keyspace,
 }
 
@@ -60,15 +61,16 @@ impl FjallTables {
         let database =
             Database::builder(folder).cache_size(CACHE_BYTES).worker_threads(1).open()?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
-        let (messages, ids, directory) =
-            (keyspace("messages")?, keyspace("ids")?, keyspace("directory")?);
-        Ok(Self { database, messages, ids, directory })
+        let (messages, ids) = (keyspace("messages")?, keyspace("ids")?);
+        let (amendments, directory) = (keyspace("amendments")?, keyspace("directory")?);
+        Ok(Self { database, messages, ids, amendments, directory })
     }
 
     fn keyspace(&self, table: Table) -> &Keyspace {
         match table {
             Table::Messages => &self.messages,
             Table::Ids => &self.ids,
+            Table::Amendments => &self.amendments,
             Table::Directory => &self.directory,
         }
     }

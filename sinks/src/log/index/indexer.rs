@@ -1,4 +1,4 @@
-//! Follows the committer: puts each group into RAM and its facts into the directory.
+//! Follows the committer: puts each group into RAM, its facts and cursors into the directory.
 //!
 //! On its thread the inbox is bounded; when it is full the committer waits, so the index never falls
 //! further behind than that. Sealed segments go to the ingester over a bounded channel, which bounds
@@ -6,8 +6,11 @@
 
 use std::sync::Arc;
 
+use imflow_proto::record::CommittedFact;
+
 use super::ram::RamSegment;
 use super::{Group, Index, Indexed};
+use crate::log::LogError;
 use crate::log::space::Space;
 
 pub(crate) struct Indexer {
@@ -39,29 +42,56 @@ impl Indexer {
 
     /// Applies one group; gives the segment that it sealed by beginning the next.
     pub(crate) fn apply(&self, group: &Group) -> Result<Option<Arc<RamSegment>>, GivenUp> {
+        let mut last_seqs = Vec::new();
         let sealed = {
             let mut ram = self.index.ram.write();
             let sealed = (ram.open().number != group.segment).then(|| ram.seal(group.segment));
-            let open = ram.open();
             for record in &group.records {
-                if let Indexed::Message(committed, place) = record {
-                    open.insert(&committed.message, &committed.keys, *place);
+                match record {
+                    Indexed::Message(committed, place) => {
+                        ram.open().insert(&committed.message, &committed.keys, *place);
+                    }
+                    // A member's history may begin at the fact: messages behind it in this group must not count.
+                    Indexed::Fact(fact) => last_seqs.push(ram.last_seq(&fact.fact.conversation_id)),
+                    Indexed::Moved(_) => {}
                 }
             }
-            open.last_lsn = group.last_lsn;
+            ram.open().last_lsn = group.last_lsn;
             sealed
         };
+        let mut last_seqs = last_seqs.into_iter();
         for record in &group.records {
-            if let Indexed::Fact(fact) = record
-                && !self.index.insist(&self.space, "apply a fact to the index", || {
-                    let _writing = self.index.writing.lock();
-                    self.index.directory.apply(fact.lsn, &fact.fact)
-                })
-            {
+            let done = match record {
+                Indexed::Message(..) => true,
+                Indexed::Fact(fact) => {
+                    let in_ram = last_seqs.next().flatten();
+                    self.insist("apply a fact to the index", || self.fact(fact, in_ram))
+                }
+                Indexed::Moved(moved) => self.insist("apply cursors to the index", || {
+                    self.index.directory.advance(&moved.moves)
+                }),
+            };
+            if !done {
                 return Err(GivenUp);
             }
         }
         self.index.progress.set_indexed(group.last_lsn);
         Ok(sealed)
+    }
+
+    /// Writes to the directory until it works.
+    fn insist(&self, action: &str, write: impl Fn() -> Result<(), LogError>) -> bool {
+        self.index.insist(&self.space, action, || {
+            let _writing = self.index.writing.lock();
+            write()
+        })
+    }
+
+    fn fact(&self, fact: &CommittedFact, last_in_ram: Option<u64>) -> Result<(), LogError> {
+        let last_seq = match last_in_ram {
+            Some(seq) => seq,
+            None => self.index.directory.last_seq(&fact.fact.conversation_id)?,
+        };
+        self.index.directory.apply(fact.lsn, &fact.fact, last_seq)
     }
 }

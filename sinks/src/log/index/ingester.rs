@@ -103,6 +103,7 @@ impl Ingester {
                 // The rows may have been forgotten; they are written again.
                 return Err(LogError::Reopening);
             }
+            self.index.directory.set_written(segment.last_written())?;
             self.index.directory.set_applied(segment.number, segment.last_lsn)?;
         }
         self.index.ram.write().drop_segment(segment.number);
@@ -128,10 +129,12 @@ pub(crate) fn store(
         return Ok(());
     }
     store_rows(segment, tables)?;
+    directory.set_written(segment.last_written())?;
     directory.set_applied(segment.number, segment.last_lsn)
 }
 
 fn store_rows(segment: &RamSegment, tables: &dyn Tables) -> Result<(), LogError> {
     tables.ingest(Table::Messages, &mut segment.message_rows())?;
-    tables.ingest(Table::Ids, &mut segment.id_rows())
+    tables.ingest(Table::Ids, &mut segment.id_rows())?;
+    tables.ingest(Table::Amendments, &mut segment.amendment_rows())
 }

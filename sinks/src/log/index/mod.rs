@@ -1,5 +1,5 @@
-//! Finds what is durable: messages by conversation and seq, messages by clientMsgId, and the directory
-//! of conversations.
+//! Finds what is durable: messages by conversation and seq, with what later entries made of them, messages
+//! by clientMsgId, and the directory of conversations.
 //!
 //! ```text
 //! committer -> indexer -> RAM (the open and the last sealed segments) -> ingester -> tables (fjall)
@@ -8,6 +8,7 @@
 //! the channels. A segment leaves RAM only after the tables hold it, and readers look at RAM first, so
 //! no reader ever finds a gap between the two.
 
+mod amendments;
 mod directory;
 mod fjall;
 mod indexer;
@@ -26,12 +27,14 @@ use std::time::Duration;
 
 use imflow_kind::{Store, StoreError, View};
 use imflow_proto::id::index_key;
-use imflow_proto::record::{Committed, CommittedFact, Lsn};
+use imflow_proto::log::Cursors;
+use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
 use imflow_proto::wire;
 use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
 
 pub(crate) use self::fjall::FjallFolder;
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Directory, Views};
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
 pub(crate) use ram::RamSegment;
@@ -70,6 +73,7 @@ pub(crate) struct Group {
 pub(crate) enum Indexed {
     Message(Arc<Committed>, Place),
     Fact(Arc<CommittedFact>),
+    Moved(Arc<Moved>),
 }
 
 /// The index of one log.
@@ -158,16 +162,7 @@ impl Index {
         if let Some(seq) = in_ram {
             return Ok(seq);
         }
-        let last = self
-            .tables
-            .last_at_or_before(Table::Messages, &ram::run_key(conversation_id, u64::MAX))?;
-        let last = last.and_then(|(key, value)| {
-            Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)
-        });
-        match last {
-            Some(seq) => Ok(seq),
-            None => self.directory.floor(conversation_id),
-        }
+        self.directory.last_seq(conversation_id)
     }
 
     /// The places of at most `limit` messages after `after_seq`, in order of seq.
@@ -229,13 +224,191 @@ impl Index {
             }
             items.push(self.segments.message(*place)?);
         }
-        let more = items.len() < places.len();
+        let mut more = items.len() < places.len();
+        more |= self.amend(conversation_id, &mut items)?;
+        more |= close(&mut items);
         let removed_up_to_seq = if floor > after_seq { floor } else { 0 };
         Ok(wire::Messages { items, more, removed_up_to_seq })
     }
 }
 
+/// As [`close`], from the other end.
+fn close_before(items: &mut Vec<wire::Message>) {
+    let mut bytes = 0;
+    let fits = items.iter().rev().take_while(|message| {
+        bytes += message.encoded_len();
+        bytes <= PAGE_BYTES
+    });
+    let fits = fits.count().max(1).min(items.len());
+    items.drain(..items.len() - fits);
+}
+
+/// Closes a page at its size: a message may be longer than it was in the log. Gives whether it cut
+/// some off.
+fn close(items: &mut Vec<wire::Message>) -> bool {
+    let mut bytes = 0;
+    let fits = items.iter().take_while(|message| {
+        bytes += message.encoded_len();
+        bytes <= PAGE_BYTES
+    });
+    let fits = fits.count().max(1);
+    let cut = fits < items.len();
+    items.truncate(fits);
+    cut
+}
+
+impl Index {
+    /// The last messages of a range: as [`Index::page`], from the other end.
+    fn last_page(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        before_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, LogError> {
+        self.readable()?;
+        let floor = self.directory.floor(conversation_id)?;
+        let (asked_after, after_seq) = (after_seq, after_seq.max(floor));
+        let before = before_seq.min(self.last_seq(conversation_id)?.saturating_add(1));
+        let wanted = before.saturating_sub(after_seq).saturating_sub(1);
+        let taken = wanted.min(limit as u64);
+        let from = before.saturating_sub(1) - taken;
+        let mut places = self.places(conversation_id, from, taken as usize)?;
+        places.retain(|place| self.segments.knows(place.segment));
+        let (mut items, mut bytes) = (Vec::with_capacity(places.len()), 0);
+        for place in places.iter().rev() {
+            bytes += place.len as usize;
+            if bytes > PAGE_BYTES && !items.is_empty() {
+                break;
+            }
+            let message = self.segments.message(*place)?;
+            // Where old messages have been dropped, later ones stand in their place.
+            if message.seq < before {
+                items.push(message);
+            }
+        }
+        items.reverse();
+        let mut items = self.amend_all(conversation_id, items)?;
+        close_before(&mut items);
+        // Earlier ones may have been dropped from the log.
+        let more = match items.first() {
+            Some(first) if first.seq > after_seq + 1 => {
+                let earliest = self.places(conversation_id, after_seq, 1)?;
+                let shown = self.places(conversation_id, first.seq - 1, 1)?;
+                earliest != shown
+            }
+            _ => false,
+        };
+        let removed_up_to_seq = if floor > asked_after && !more { floor } else { 0 };
+        Ok(wire::Messages { items, more, removed_up_to_seq })
+    }
+
+    /// Times never decrease along a conversation, so a few looks find the place.
+    fn last_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, LogError> {
+        self.readable()?;
+        // Everything up to `low` was created before, everything from `high` on was not.
+        let floor = self.directory.floor(conversation_id)?;
+        let (mut low, mut high) = (floor, self.last_seq(conversation_id)? + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let place = self.places(conversation_id, middle - 1, 1)?;
+            let message = place.first().map(|place| self.segments.message(*place)).transpose()?;
+            match message {
+                Some(message) if message.created_at >= time_ms => high = middle,
+                Some(message) => low = message.seq.max(middle),
+                None => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    fn cursors_row(&self, conversation_id: &str, user_id: &str) -> Result<Cursors, LogError> {
+        let mut cursors = self.directory.cursors_row(conversation_id, user_id)?;
+        let in_ram = self.ram.read().written(conversation_id, user_id);
+        let written = match in_ram {
+            Some(seq) => seq,
+            None => self.directory.written(conversation_id, user_id)?,
+        };
+        cursors.advance_read(written);
+        Ok(cursors)
+    }
+
+    fn cursor_list(
+        &self,
+        conversation_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::CursorList, LogError> {
+        let (mut items, mut after) = (Vec::new(), after.to_owned());
+        // One more than wanted, to know whether more follow; those who left are not shown.
+        while items.len() <= limit {
+            let rows =
+                self.directory.cursors_of(conversation_id, &after, limit + 1 - items.len())?;
+            let Some(last) = rows.last() else { break };
+            after.clone_from(&last.user_id);
+            for row in rows {
+                if self.directory.is_member(conversation_id, &row.user_id)? {
+                    let row = self.cursors_row(conversation_id, &row.user_id)?;
+                    let (delivered, read) = (row.delivered(), row.read);
+                    items.push(wire::MemberCursor { user_id: row.user_id, delivered, read });
+                }
+            }
+        }
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Ok(wire::CursorList { items, more })
+    }
+
+    /// Adds what the messages and the cursors say to what the facts say.
+    fn complete(&self, view: &mut View, user_id: &str) -> Result<(), LogError> {
+        let info = &mut view.info;
+        info.last_seq = self.last_seq(&info.conversation_id)?;
+        if info.role() != wire::Role::Unspecified {
+            let cursors = self.cursors_row(&info.conversation_id, user_id)?;
+            info.read_seq = cursors.read;
+            info.delivered_seq = cursors.delivered();
+            let floor = self.directory.floor(&info.conversation_id)?;
+            let seen = cursors.read.max(view.joined_after).max(floor);
+            info.unread = info.last_seq.saturating_sub(seen);
+            if info.unread > 0 {
+                let actions = self.actions_after(&info.conversation_id, seen)?;
+                info.unread = info.unread.saturating_sub(actions);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Store for Index {
+    fn last_messages(
+        &self,
+        conversation_id: &str,
+        after_seq: u64,
+        before_seq: u64,
+        limit: usize,
+    ) -> Result<wire::Messages, StoreError> {
+        Ok(self.last_page(conversation_id, after_seq, before_seq, limit)?)
+    }
+
+    fn seq_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, StoreError> {
+        Ok(self.last_before(conversation_id, time_ms)?)
+    }
+
+    fn cursors_of(&self, conversation_id: &str, user_id: &str) -> Result<Cursors, StoreError> {
+        self.caught_up()?;
+        Ok(self.cursors_row(conversation_id, user_id)?)
+    }
+
+    fn cursors(
+        &self,
+        conversation_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<wire::CursorList, StoreError> {
+        self.caught_up()?;
+        Ok(self.cursor_list(conversation_id, after, limit)?)
+    }
+
     fn messages(
         &self,
         conversation_id: &str,
@@ -253,7 +426,7 @@ impl Store for Index {
         self.readable()?;
         let view = self.directory.conversation(conversation_id, user_id)?;
         let Some(mut view) = view else { return Ok(None) };
-        view.info.last_seq = self.last_seq(conversation_id)?;
+        self.complete(&mut view, user_id)?;
         Ok(Some(view))
     }
 
@@ -264,11 +437,12 @@ impl Store for Index {
         limit: usize,
     ) -> Result<wire::ConversationList, StoreError> {
         self.readable()?;
-        let mut list = self.directory.conversations_of(user_id, after, limit)?;
-        for item in &mut list.items {
-            item.last_seq = self.last_seq(&item.conversation_id)?;
+        let Views { mut items, more } = self.directory.conversations_of(user_id, after, limit)?;
+        for view in &mut items {
+            self.complete(view, user_id)?;
         }
-        Ok(list)
+        let items = items.into_iter().map(|view| view.info).collect();
+        Ok(wire::ConversationList { items, more })
     }
 
     fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError> {

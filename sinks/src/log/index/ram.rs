@@ -6,12 +6,14 @@
 //! In the tables a conversation's entries of a segment stand in runs of consecutive seqs:
 //! `conversation \0 first seq (big endian)` -> `segment u32 | (offset u32, len u32)*`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use imflow_proto::{Fingerprint, FingerprintMap, Keys, wire};
 use rapidhash::RapidHashMap;
 
+use super::amendments::{Amendment, Amendments, Slot};
 use crate::log::frame::u32_at;
 use crate::log::segments::Place;
 
@@ -42,6 +44,10 @@ struct Timeline {
     conversation_id: Box<str>,
     /// By seq.
     entries: Vec<Entry>,
+    /// The last seq of each sender.
+    written: FingerprintMap<(Box<str>, u64)>,
+    /// Those of them that act on earlier messages.
+    amendments: BTreeMap<Slot, Amendment>,
 }
 
 #[derive(Clone, Copy)]
@@ -93,9 +99,17 @@ impl Ram {
     }
 
     pub(crate) fn last_seq(&self, conversation_id: &str) -> Option<u64> {
+        self.newest_first().find_map(|segment| segment.last_seq(conversation_id))
+    }
+
+    /// The last seq that a user has written, if any of it is here.
+    pub(crate) fn written(&self, conversation_id: &str, user_id: &str) -> Option<u64> {
         let conversation = Fingerprint::of(conversation_id);
-        self.newest_first()
-            .find_map(|segment| Some(segment.timelines.get(&conversation)?.entries.last()?.seq))
+        let member = conversation.then(Fingerprint::of(user_id));
+        self.newest_first().find_map(|segment| {
+            let (_, seq) = segment.timelines.get(&conversation)?.written.get(&member)?;
+            Some(*seq)
+        })
     }
 
     /// The oldest seq of a conversation that is here, and the places after `after_seq`.
@@ -123,6 +137,39 @@ impl Ram {
         (oldest, places)
     }
 
+    /// Adds the amendments of these messages.
+    pub(super) fn amendments(
+        &self,
+        conversation_id: &str,
+        targets: &RangeInclusive<u64>,
+        found: &mut Amendments,
+    ) {
+        let conversation = Fingerprint::of(conversation_id);
+        for segment in self.newest_first() {
+            let Some(timeline) = segment.timelines.get(&conversation) else { continue };
+            for (slot, amendment) in timeline.amendments.range(Slot::all_of(targets)) {
+                if found.take(*slot, || amendment.clone()).is_break() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Adds those of these slots that are taken.
+    pub(super) fn slots(
+        &self,
+        conversation_id: &str,
+        slots: &RangeInclusive<Slot>,
+        found: &mut BTreeSet<Slot>,
+    ) {
+        let conversation = Fingerprint::of(conversation_id);
+        for segment in self.newest_first() {
+            if let Some(timeline) = segment.timelines.get(&conversation) {
+                found.extend(timeline.amendments.range(slots.clone()).map(|(slot, _)| *slot));
+            }
+        }
+    }
+
     fn newest_first(&self) -> impl Iterator<Item = &RamSegment> {
         [&self.open].into_iter().chain(self.sealed.iter().rev().map(|sealed| &**sealed))
     }
@@ -140,7 +187,18 @@ impl RamSegment {
         let timeline = self.timelines.entry(keys.conversation).or_insert_with(|| Timeline {
             conversation_id: message.conversation_id.as_str().into(),
             entries: Vec::new(),
+            written: FingerprintMap::default(),
+            amendments: BTreeMap::new(),
         });
+        // Whoever reacts to a message, say, has not read all that came before.
+        if !message.is_action() {
+            let written = timeline.written.entry(keys.member);
+            written.or_insert_with(|| (message.sender_id.as_str().into(), 0)).1 = message.seq;
+        }
+        if let Some((slot, amendment)) = Amendment::of(message, place) {
+            timeline.amendments.insert(Slot::by_seq(message.seq), amendment.clone());
+            timeline.amendments.insert(slot, amendment);
+        }
         match timeline.entries.last() {
             Some(last) if last.seq >= entry.seq => tracing::error!(
                 "conversation {}: seq {} follows {} in segment {}; the later one is not indexed",
@@ -157,6 +215,19 @@ impl RamSegment {
     pub(crate) fn last_seqs(&self) -> impl Iterator<Item = (&str, u64)> {
         let last = |timeline: &Timeline| timeline.entries.last().map_or(0, |entry| entry.seq);
         self.timelines.values().map(move |timeline| (&*timeline.conversation_id, last(timeline)))
+    }
+
+    /// The highest seq of a conversation.
+    pub(crate) fn last_seq(&self, conversation_id: &str) -> Option<u64> {
+        Some(self.timelines.get(&Fingerprint::of(conversation_id))?.entries.last()?.seq)
+    }
+
+    /// Conversation, sender, and the last seq that the sender has written there.
+    pub(crate) fn last_written(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.timelines.values().flat_map(|timeline| {
+            let written = timeline.written.values();
+            written.map(|(sender, seq)| (&*timeline.conversation_id, &**sender, *seq))
+        })
     }
 
     /// The rows of the table of messages, sorted.
@@ -178,6 +249,18 @@ impl RamSegment {
                 (run_key(&timeline.conversation_id, run[0].seq), value)
             })
         })
+    }
+
+    /// The rows of the table of amendments, sorted.
+    pub(crate) fn amendment_rows(&self) -> impl Iterator<Item = Row> {
+        let amended = self.timelines.values().filter(|timeline| !timeline.amendments.is_empty());
+        let rows = amended.flat_map(|timeline| {
+            let amendments = timeline.amendments.iter();
+            amendments.map(|(slot, amendment)| amendment.row(&timeline.conversation_id, *slot))
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort_unstable();
+        rows.into_iter()
     }
 
     /// The rows of the table of ids, sorted.

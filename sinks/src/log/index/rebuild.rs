@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Buf as _;
-use imflow_proto::log::Fact;
+use imflow_proto::log::{CursorsMoved, Fact};
 use imflow_proto::record::Lsn;
 use imflow_proto::{Keys, wire};
 use prost::Message as _;
@@ -16,7 +16,7 @@ use super::ingester::{self, Policy};
 use super::ram::RamSegment;
 use super::tables::Tables;
 use crate::log::LogError;
-use crate::log::frame::{FACT, MESSAGE};
+use crate::log::frame::{CURSORS, FACT, MESSAGE};
 use crate::log::segments::{Segments, Visited};
 
 /// The version of the format of the tables' rows.
@@ -51,21 +51,23 @@ pub(crate) fn rebuild(
         if number != open.number {
             ingester::store(&open, &**tables, &directory, policy)?;
         }
-        open = read_segment(segments, &directory, number, durable)?;
+        open = read_segment(segments, &directory, number, durable, &[])?;
     }
     Ok(open)
 }
 
-/// Reads a segment; its facts go into the directory, unless they are in already.
+/// Reads a segment; its facts and cursors go into the directory, unless they are in already. `before`: the
+/// segments just before it that the tables do not hold, oldest first.
 pub(crate) fn read_segment(
     segments: &Segments,
     directory: &Directory,
     number: u32,
     durable: Lsn,
+    before: &[RamSegment],
 ) -> Result<RamSegment, LogError> {
     let mut read = RamSegment::new(number);
     segments.visit_segment(number, durable, &mut |record| {
-        apply(record, segments, directory, &mut read)
+        apply(record, segments, (directory, before), &mut read)
     })?;
     Ok(read)
 }
@@ -107,10 +109,13 @@ pub(crate) fn catch_up(
 ) -> Result<(), LogError> {
     let directory = begun(segments, tables)?;
     let (applied, _) = directory.applied()?;
+    let mut before = Vec::new();
     for number in segments.numbers().into_iter().filter(|number| *number > applied) {
-        let segment = read_segment(segments, &directory, number, durable)?;
+        let segment = read_segment(segments, &directory, number, durable, &before)?;
         if number < in_ram {
             ingester::store(&segment, &**tables, &directory, Policy::Ingest)?;
+        } else {
+            before.push(segment);
         }
     }
     Ok(())
@@ -119,7 +124,7 @@ pub(crate) fn catch_up(
 fn apply(
     record: Visited<'_>,
     segments: &Segments,
-    directory: &Directory,
+    (directory, before): (&Directory, &[RamSegment]),
     open: &mut RamSegment,
 ) -> Result<(), LogError> {
     let mut payload = record.payload;
@@ -132,7 +137,19 @@ fn apply(
             let message = wire::Message::decode(&mut payload).map_err(unreadable)?;
             open.insert(&message, &Keys::of_message(&message), place);
         }
-        FACT => directory.apply(record.lsn, &Fact::decode(&mut payload).map_err(unreadable)?)?,
+        FACT => {
+            let fact = Fact::decode(&mut payload).map_err(unreadable)?;
+            let id = &fact.conversation_id;
+            let in_ram = before.iter().rev().find_map(|segment| segment.last_seq(id));
+            let last_seq = match open.last_seq(id).or(in_ram) {
+                Some(seq) => seq,
+                None => directory.last_seq(id)?,
+            };
+            directory.apply(record.lsn, &fact, last_seq)?;
+        }
+        CURSORS => {
+            directory.advance(&CursorsMoved::decode(&mut payload).map_err(unreadable)?)?;
+        }
         other => {
             let found =
                 format!("record {} is of kind {other}, which this build does not know", record.lsn);

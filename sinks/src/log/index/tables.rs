@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::ram::Row;
+use super::ram::{self, Row};
 use crate::log::LogError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,8 @@ pub(crate) enum Table {
     Messages,
     /// Where the message of a clientMsgId stands.
     Ids,
+    /// What later entries have made of messages; see [`super::amendments`].
+    Amendments,
     /// Conversations, members, mutes, bans, and how far the tables have followed the log.
     Directory,
 }
@@ -53,6 +55,16 @@ pub(crate) trait Tables: Send + Sync {
     }
 }
 
+/// The highest seq of a conversation that the tables know; 0 when it has no messages there.
+pub(crate) fn last_seq(tables: &dyn Tables, conversation_id: &str) -> Result<u64, LogError> {
+    let last =
+        tables.last_at_or_before(Table::Messages, &ram::run_key(conversation_id, u64::MAX))?;
+    let seq = last.and_then(|(key, value)| {
+        Some(ram::run_start(conversation_id, &key)? + ram::run_len(&value) as u64 - 1)
+    });
+    Ok(seq.unwrap_or(0))
+}
+
 /// Visits the rows whose keys begin with `prefix`.
 pub(crate) fn each_with_prefix(
     tables: &dyn Tables,
@@ -68,12 +80,12 @@ pub(crate) fn each_with_prefix(
 
 /// Tables in memory, for simulated runs and tests.
 #[derive(Default)]
-pub(crate) struct MemoryTables([RwLock<BTreeMap<Vec<u8>, Vec<u8>>>; 3]);
+pub(crate) struct MemoryTables([RwLock<BTreeMap<Vec<u8>, Vec<u8>>>; 4]);
 
 impl MemoryTables {
     #[cfg(test)]
     pub(crate) fn copy(&self) -> Self {
-        Self([0, 1, 2].map(|table: usize| RwLock::new(self.0[table].read().clone())))
+        Self(std::array::from_fn(|table| RwLock::new(self.0[table].read().clone())))
     }
 
     fn table(&self, table: Table) -> &RwLock<BTreeMap<Vec<u8>, Vec<u8>>> {

@@ -111,13 +111,15 @@ pub(crate) fn finish(index: &Index, upto: u32) -> Result<(), LogError> {
 }
 
 fn forget_rows(index: &Index, number: u32) -> Result<(), LogError> {
-    // The facts in it are in the directory already, which passes over them.
-    let read = read_segment(&index.segments, &index.directory, number, Lsn::MAX)?;
+    // The facts and cursors in it are in the directory already, which passes over them.
+    let read = read_segment(&index.segments, &index.directory, number, Lsn::MAX, &[])?;
     {
         let _writing = index.writing.lock();
         index.directory.set_floors(read.last_seqs())?;
     }
     index.tables.remove(Table::Messages, &mut read.message_rows().map(|(key, _)| key))?;
+    // What was done to a message stands behind it; what was done in this segment was done to messages that go too.
+    index.tables.remove(Table::Amendments, &mut read.amendment_rows().map(|(key, _)| key))?;
     let mut ids = Vec::new();
     for (key, _) in read.id_rows() {
         let place = index.tables.get(Table::Ids, &key)?.and_then(|value| ram::read_place(&value));

@@ -1,7 +1,7 @@
 //! The records of a log as JSON, one a line.
 
-use imflow_proto::log::Fact;
 use imflow_proto::log::fact::Change;
+use imflow_proto::log::{Cursors, CursorsMoved, DeviceCursor, Fact};
 use imflow_proto::record::Lsn;
 use imflow_proto::wire;
 use prost::Message as _;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{OfflineLog, walk};
 use crate::log::LogError;
-use crate::log::frame::{FACT, MESSAGE};
+use crate::log::frame::{CURSORS, FACT, MESSAGE};
 use crate::log::segments::Visited;
 
 /// Which records to tell.
@@ -85,8 +85,25 @@ fn content(record: Visited<'_>) -> (Option<String>, Value) {
             Ok(fact) => (Some(fact.conversation_id.clone()), json!({ "fact": told(&fact) })),
             Err(error) => unreadable(&error),
         },
+        CURSORS => match CursorsMoved::decode(record.payload) {
+            Ok(moved) => {
+                let told = json!({ "cursors": cursors_told(&moved) });
+                (Some(moved.conversation_id), told)
+            }
+            Err(error) => unreadable(&error),
+        },
         other => (None, json!({ "kind": other, "bytes": record.payload.len() })),
     }
+}
+
+fn cursors_told(moved: &CursorsMoved) -> Value {
+    let device = |device: &DeviceCursor| json!({ "deviceId": device.device_id, "delivered": device.delivered });
+    let member = |member: &Cursors| {
+        let devices: Vec<Value> = member.devices.iter().map(device).collect();
+        json!({ "userId": member.user_id, "read": member.read, "devices": devices })
+    };
+    let members: Vec<Value> = moved.members.iter().map(member).collect();
+    json!({ "conversationId": moved.conversation_id, "members": members })
 }
 
 fn told(fact: &Fact) -> Value {

@@ -74,7 +74,7 @@ fn a_deleted_index_is_rebuilt_to_the_same_rows() {
     let files = Arc::new(Memory::default());
     let rows = |tables: &dyn Tables| {
         let mut rows = Vec::new();
-        for table in [Table::Messages, Table::Ids, Table::Directory] {
+        for table in [Table::Messages, Table::Ids, Table::Amendments, Table::Directory] {
             let each = &mut |key: &[u8], value: &[u8]| {
                 rows.push((table, key.to_vec(), value.to_vec()));
                 std::ops::ControlFlow::Continue(())

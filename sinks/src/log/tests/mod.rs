@@ -1,7 +1,9 @@
 //! The log as a whole over files in memory, its threads stepped by hand.
 
+mod amendments;
 mod failing_disk;
 mod faults;
+mod following;
 mod ground;
 mod index;
 mod recovery;

@@ -172,7 +172,7 @@ fn what_was_taken_is_durable_after_stop_and_found_after_a_restart() {
         assert_eq!(journal.durable_lsn(), start * 10 + 10);
         assert_eq!(store.messages("c", 0, 200).expect("read").items.len() as u64, start * 10 + 10);
         let mut replayed = Vec::new();
-        journal.replay(4, &mut |committed| replayed.push(committed.lsn)).expect("replayed");
+        journal.replay(4, &mut |durable| replayed.push(durable.lsn())).expect("replayed");
         assert!(replayed.into_iter().eq(5..=start * 10 + 10));
         let found = sent.take_records().into_iter().filter_map(|(_, port, record)| match record {
             Record::Found(found) => {

@@ -10,10 +10,10 @@ mod parts;
 use std::sync::Arc;
 
 use imflow_proto::record::{
-    Ask, Change, CommittedFact, Entry, FieldType, Found, OnlineChange, PresenceChange, Query,
-    Scalar, SessionEvent, Submission, Subscription,
+    Ask, Change, CommittedFact, Entry, FieldType, Found, Moved, Nudge, OnlineChange,
+    PresenceChange, Query, Scalar, SessionEvent, Submission, Subscription,
 };
-use imflow_proto::wire::{Done, ListConversations, Message, envelope::Body};
+use imflow_proto::wire::{Done, ListConversations, Message, Notify, envelope::Body};
 use imflow_proto::{Record, RecordType, Requester, Ticket};
 
 use self::fields::Fields;
@@ -74,6 +74,8 @@ impl Fields<'_> {
                 let original = known.then(|| Arc::new(message_of(&submission)));
                 Record::Found(Arc::new(Found { submission, original: Ok(original) }))
             }
+            RecordType::Reference => Record::Reference(self.submission()),
+            RecordType::Referent => Record::Referent(Arc::new(self.referent())),
             RecordType::Ordered => {
                 Record::Ordered(Arc::new(Entry { ticket: Some(ticket(0)), ..self.entry() }))
             }
@@ -118,6 +120,18 @@ impl Fields<'_> {
                 Record::Query(Arc::new(Query { ticket, session, ask }))
             }
             RecordType::Delivery => Record::Delivery(Arc::new(self.delivery())),
+            RecordType::Mark => Record::Mark(Arc::new(self.mark())),
+            RecordType::Moves => Record::Moves(Arc::new(self.moves())),
+            RecordType::Moved => {
+                let lsn = self.int("lsn", self.making.number as i64) as u64;
+                Record::Moved(Arc::new(Moved { lsn, moves: Arc::new(self.moves()) }))
+            }
+            RecordType::Nudge => {
+                let conversation_id = self.string("conversationId", "lobby");
+                let notify =
+                    Notify { conversation_id, up_to_seq: self.int("upToSeq", 1).max(0) as u64 };
+                Record::Nudge(Arc::new(Nudge { session: self.session("userId"), notify }))
+            }
             RecordType::FanoutStats => Record::FanoutStats(self.fanout_stats()),
             RecordType::Row | RecordType::Partial => self.row(&Arc::default()),
         }

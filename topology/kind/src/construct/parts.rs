@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use imflow_proto::Record;
 use imflow_proto::keys::Keys;
-use imflow_proto::log::{self, Fact, fact};
+use imflow_proto::log::{self, Cursors, CursorsMoved, DeviceCursor, Fact, fact};
 use imflow_proto::record::{
     Command, Delivery, Entry, Event, FanoutStats, FieldType, Grant, GrantChange, GrantSubject,
-    Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session, Submission, Wish,
+    Mark, MarkKind, Referent, Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session,
+    Submission, Target, Wish,
 };
 use imflow_proto::wire::{
-    ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
+    Action, ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
     envelope::Body,
 };
 
@@ -34,9 +35,44 @@ impl Fields<'_> {
             client_msg_id: self.client_msg_id(&session),
             r#type: self.message_type().into(),
             text: self.string("text", "hi"),
+            reply_to: self.int("replyTo", 0) as u64,
+            mention_all: self.bool("mentionAll", false),
             ..Send::default()
         };
-        Arc::new(Submission::new(ticket(0), session, send))
+        Arc::new(match self.action() {
+            None => Submission::new(ticket(0), session, send),
+            Some(action) => Submission::acting(ticket(0), session, send, action),
+        })
+    }
+
+    /// An action, of records with a `targetSeq`.
+    fn action(&mut self) -> Option<Action> {
+        let (target_seq, emoji) = (self.int("targetSeq", 0) as u64, self.string("emoji", ""));
+        let is_action = target_seq != 0 || !emoji.is_empty();
+        is_action.then(|| Action { target_seq, emoji, ..Action::default() })
+    }
+
+    /// The message that a reply refers to; unless `known` is false, it is there.
+    pub(super) fn referent(&mut self) -> Referent {
+        let known = self.bool("known", true);
+        let session = self.session("senderId");
+        let send = Send {
+            conversation_id: self.string("conversationId", "lobby"),
+            client_msg_id: format!("{}-{}-1-1", session.user_id, session.device_id),
+            reply_to: self.int("seq", 1) as u64,
+            ..Send::default()
+        };
+        let message = Message {
+            conversation_id: send.conversation_id.clone(),
+            seq: send.reply_to,
+            sender_id: "alice".to_owned(),
+            r#type: MessageType::Text.into(),
+            text: "hi".to_owned(),
+            ..Message::default()
+        };
+        let target = known.then(|| Target { message: Arc::new(message), reactions: 0 });
+        let submission = Arc::new(Submission::new(ticket(0), session, send));
+        Referent { submission, target: Ok(target) }
     }
 
     pub(super) fn message(&mut self) -> Message {
@@ -50,6 +86,9 @@ impl Fields<'_> {
             r#type: self.message_type().into(),
             text: self.string("text", "hi"),
             created_at: self.now("createdAt"),
+            reply_to: self.int("replyTo", 0) as u64,
+            mention_all: self.bool("mentionAll", false),
+            action: self.action().map(Box::new),
             ..Message::default()
         }
     }
@@ -100,6 +139,7 @@ impl Fields<'_> {
                     kind: ConversationType::Group,
                     name: String::new(),
                     members: vec![member(&session.user_id)],
+                    history_since_join: false,
                 },
                 "changeMembers" => {
                     Wish::ChangeMembers { set: vec![member("bob")], remove: Vec::new() }
@@ -122,6 +162,7 @@ impl Fields<'_> {
                     r#type: ConversationType::Group.into(),
                     name: String::new(),
                     members: vec![bob()],
+                    ..Default::default()
                 }),
                 "members" => fact::Change::Members(log::MembersChanged {
                     set: vec![bob()],
@@ -173,6 +214,36 @@ impl Fields<'_> {
         let (session, message) = (Some(self.session("senderId")), self.message());
         let keys = Keys::of_message(&message);
         Entry { lsn: 0, ticket: None, session, message, keys }
+    }
+
+    pub(super) fn mark(&mut self) -> Mark {
+        let kind = match self.bool("read", false) {
+            true => MarkKind::Read,
+            false => MarkKind::Delivered,
+        };
+        Mark {
+            ticket: ticket(0),
+            session: self.session("userId"),
+            conversation_id: self.string("conversationId", "lobby"),
+            seq: self.int("seq", 1).max(0) as u64,
+            last_seq: 0,
+            kind,
+        }
+    }
+
+    /// Of one member, who uses one device.
+    pub(super) fn moves(&mut self) -> CursorsMoved {
+        let (read, delivered) = (self.int("readSeq", 1), self.int("deliveredSeq", 1));
+        let device = DeviceCursor { device_id: "phone".into(), delivered: delivered.max(0) as u64 };
+        let cursors = Cursors {
+            user_id: self.string("userId", "alice"),
+            read: read.max(0) as u64,
+            devices: vec![device],
+        };
+        CursorsMoved {
+            conversation_id: self.string("conversationId", "lobby"),
+            members: vec![cursors],
+        }
     }
 
     pub(super) fn fanout_stats(&mut self) -> FanoutStats {

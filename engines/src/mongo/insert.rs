@@ -1,0 +1,125 @@
+//! Unordered inserts that may have happened before.
+//!
+//! What a unique index refuses is read back: the document that is to be written, byte for byte, is no
+//! error, since a batch comes again when it was cut short. Anything else is a conflict: the first one
+//! stays, and it is told, since the log and the copy then differ for good.
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use imflow_kind::ReplicaError;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::{Collection, Database};
+
+use super::collections::{Prepared, Shape};
+use super::documents::{Batch, ByCollection};
+use super::failure;
+
+const DUPLICATE_KEY: i32 = 11_000;
+/// Collections written at the same time.
+const SIDE_BY_SIDE: usize = 8;
+
+/// What is done with a document that is there already.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum IfThere {
+    /// It must be the same.
+    Compare,
+    /// The first one holds the place: ids.
+    Keep,
+}
+
+/// Writes a batch: its messages first, so that what points at a message finds it.
+pub(super) async fn all(
+    database: &Database,
+    prepared: &mut Prepared,
+    batch: Batch,
+) -> Result<(), ReplicaError> {
+    let messages = collections(database, prepared, batch.messages, Shape::Messages).await?;
+    side_by_side(messages, IfThere::Compare).await?;
+    let timelines = collections(database, prepared, batch.timelines, Shape::Timeline).await?;
+    side_by_side(timelines, IfThere::Compare).await?;
+    let ids = collections(database, prepared, batch.ids, Shape::Ids).await?;
+    side_by_side(ids, IfThere::Keep).await
+}
+
+type Writes = Vec<(Collection<Document>, Vec<Document>)>;
+
+async fn collections(
+    database: &Database,
+    prepared: &mut Prepared,
+    documents: ByCollection,
+    shape: Shape,
+) -> Result<Writes, ReplicaError> {
+    let mut writes = Writes::new();
+    for (name, documents) in documents {
+        writes.push((prepared.collection(database, &name, shape).await?, documents));
+    }
+    Ok(writes)
+}
+
+async fn side_by_side(writes: Writes, if_there: IfThere) -> Result<(), ReplicaError> {
+    let inserts = writes
+        .into_iter()
+        .map(|(into, documents)| async move { insert(&into, &documents, if_there).await });
+    stream::iter(inserts).buffer_unordered(SIDE_BY_SIDE).try_collect().await
+}
+
+/// Inserts documents of one collection, none of which need be missing.
+pub(super) async fn insert(
+    collection: &Collection<Document>,
+    documents: &[Document],
+    if_there: IfThere,
+) -> Result<(), ReplicaError> {
+    let Err(error) = collection.insert_many(documents).ordered(false).await else { return Ok(()) };
+    let Some(refused) = duplicates(&error) else {
+        return Err(failure(&format!("write to `{}`", collection.name()), &error));
+    };
+    if if_there == IfThere::Keep {
+        return Ok(());
+    }
+    let refused: Vec<&Document> =
+        refused.into_iter().filter_map(|index| documents.get(index)).collect();
+    let found = read_back(collection, &refused).await?;
+    for wanted in refused {
+        let same = found
+            .get(&key(wanted))
+            .is_some_and(|found| found.to_vec().ok() == wanted.to_vec().ok());
+        if !same {
+            tracing::error!(
+                collection = collection.name(),
+                id = key(wanted),
+                "another document holds the place of this one by a unique index; it stays, and the copy lacks this one"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The documents that were refused because they, or others in their place, are there; `None`: something
+/// else went wrong.
+fn duplicates(error: &Error) -> Option<Vec<usize>> {
+    let ErrorKind::InsertMany(failed) = &*error.kind else { return None };
+    let writes = failed.write_errors.as_ref()?;
+    let only = failed.write_concern_error.is_none()
+        && writes.iter().all(|write| write.code == DUPLICATE_KEY);
+    only.then(|| writes.iter().map(|write| write.index).collect())
+}
+
+async fn read_back(
+    collection: &Collection<Document>,
+    documents: &[&Document],
+) -> Result<HashMap<String, Document>, ReplicaError> {
+    let ids: Vec<Bson> =
+        documents.iter().filter_map(|document| document.get("_id").cloned()).collect();
+    let doing = || format!("read back from `{}`", collection.name());
+    let found = collection.find(doc! { "_id": { "$in": ids } }).await;
+    let found = found.map_err(|error| failure(&doing(), &error))?;
+    let found: Vec<Document> =
+        found.try_collect().await.map_err(|error| failure(&doing(), &error))?;
+    Ok(found.into_iter().map(|document| (key(&document), document)).collect())
+}
+
+fn key(document: &Document) -> String {
+    document.get("_id").map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,108 @@
+//! Against a real server (`tests/services up redis`).
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use imflow_proto::record::Committed;
+
+use super::*;
+
+const WEEK: Duration = Duration::from_secs(604_800);
+
+/// Keys of the test's own.
+fn settings() -> Settings {
+    static PREFIXES: AtomicU32 = AtomicU32::new(0);
+    let uri = std::env::var("IMFLOW_REDIS_URL").unwrap_or_else(|_| {
+        panic!("IMFLOW_REDIS_URL is not set: run `tests/services up`, then `eval \"$(tests/services env)\"`")
+    });
+    let number = PREFIXES.fetch_add(1, Ordering::Relaxed);
+    let prefix = format!("test-{}-{number}:", std::process::id());
+    let timeout = Duration::from_secs(2);
+    Settings { uri, prefix, copy: "node-1/ids".into(), timeout, shards: 16, ttl: WEEK }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+fn message(lsn: Lsn, id: &str, conversation: &str, at_ms: i64) -> Logged {
+    Logged::Message(Box::new(Committed::recovered(
+        lsn,
+        Message {
+            conversation_id: conversation.into(),
+            sender_id: "alice".into(),
+            seq: lsn,
+            server_msg_id: (1 << 60) + lsn as i64,
+            client_msg_id: id.into(),
+            created_at: at_ms,
+            ..Default::default()
+        },
+    )))
+}
+
+fn ask<T: redis::FromRedisValue>(settings: &Settings, words: &[&str]) -> T {
+    let mut connection = Client::open(&*settings.uri).unwrap().get_connection().unwrap();
+    redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).unwrap()
+}
+
+#[test]
+fn the_first_message_under_an_id_holds_it_however_often_it_is_written() {
+    let settings = settings();
+    let mut ids = Redis::new(settings.clone()).unwrap();
+    assert_eq!(ids.open(), Ok(0));
+    let now = now_ms();
+    let records = [
+        message(1, "a-p-1-1", "c1", now),
+        message(2, "a-p-1-1", "c2", now),
+        message(3, "a-p-2-2", "c1", now),
+    ];
+    ids.write(&records, 3).unwrap();
+    ids.write(&records[1..], 3).unwrap();
+    assert_eq!(Redis::new(settings.clone()).unwrap().open(), Ok(3));
+    let found = ids.find(&["a-p-2-2", "a-p-1-1", "a-p-9-9"]).unwrap();
+    let place = |seq: u64| {
+        let (conversation_id, sender_id) = ("c1".into(), "alice".into());
+        Some(IdPlace { conversation_id, sender_id, seq, server_msg_id: (1 << 60) + seq as i64 })
+    };
+    assert_eq!(found, [place(3), place(1), None]);
+}
+
+#[test]
+fn a_key_has_the_name_the_value_and_the_end_that_others_know() {
+    let settings = settings();
+    let mut ids = Redis::new(settings.clone()).unwrap();
+    ids.open().unwrap();
+    let now = now_ms();
+    ids.write(&[message(1, "10086-ios12345-789-1612345678000", "c1", now)], 1).unwrap();
+    let shard = id::partition_of("10086-ios12345-789-1612345678000", 16);
+    let key = format!("{}idempotent:{shard}:10086-ios12345-789-1612345678000", settings.prefix);
+    let value: String = ask(&settings, &["GET", &key]);
+    let value: Value = serde_json::from_str(&value).unwrap();
+    assert_eq!((&value["seq"], &value["timestamp"]), (&json!(1), &json!(now)));
+    assert_eq!(value["serverMsgId"], json!(((1_i64 << 60) + 1).to_string()));
+    let ttl: u64 = ask(&settings, &["TTL", &key]);
+    assert!((604_790..=604_800).contains(&ttl), "{ttl}");
+}
+
+#[test]
+fn ids_that_have_expired_are_not_written() {
+    let settings = settings();
+    let mut ids = Redis::new(settings.clone()).unwrap();
+    ids.open().unwrap();
+    let old = now_ms() - WEEK.as_millis() as i64 - 1_000;
+    ids.write(&[message(1, "a-p-1-1", "c1", old)], 1).unwrap();
+    assert_eq!(ids.find(&["a-p-1-1"]), Ok(vec![None]));
+    assert_eq!(ids.open(), Ok(1));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_in_time() {
+    let uri = "redis://:secret@127.0.0.1:9/0".to_owned();
+    let settings = Settings { uri, timeout: Duration::from_millis(100), ..settings() };
+    let begin = Instant::now();
+    let error = Redis::new(settings.clone()).unwrap().find(&["a"]).unwrap_err().to_string();
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    assert!(error.starts_with("Redis: connect: ") && !error.contains("secret"), "{error}");
+    let error = Redis::new(Settings { uri: "redis:secret".into(), ..settings }).err().unwrap();
+    assert!(error.contains("redis://HOST:PORT/DATABASE") && !error.contains("secret"), "{error}");
+}

@@ -1,0 +1,120 @@
+"""Ids in Redis: a repeat gets its first answer whatever becomes of Redis, and never a second message."""
+
+import json
+import socket
+import time
+
+from harness.client import PATIENCE
+from harness.wire import REPO
+
+REDIS = REPO / "examples" / "redis" / "dataflow.toml"
+
+
+class Keys:
+    """A connection to Redis, just enough of one."""
+
+    def __init__(self, url):
+        host, _, port = url.removeprefix("redis://").removesuffix("/0").partition(":")
+        self.socket = socket.create_connection((host, int(port)), 5)
+        self.file = self.socket.makefile("rb")
+
+    def ask(self, *words):
+        words = [word.encode() for word in words]
+        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+        return self._answer()
+
+    def _answer(self):
+        line = self.file.readline().strip().decode()
+        kind, rest = line[0], line[1:]
+        if kind == "$":
+            return None if rest == "-1" else self.file.read(int(rest) + 2)[:-2].decode()
+        if kind == "*":
+            return [self._answer() for _ in range(int(rest))]
+        assert kind != "-", line
+        return int(rest) if kind == ":" else rest
+
+    def ids(self):
+        """clientMsgId -> value."""
+        found = {}
+        for key in self.ask("KEYS", "core:idempotent:*"):
+            found[key.split(":", 3)[3]] = json.loads(self.ask("GET", key))
+        return found
+
+    def wait_for(self, ids):
+        deadline = time.monotonic() + PATIENCE
+        while self.ids().keys() != set(ids):
+            assert time.monotonic() < deadline, (self.ids().keys(), ids)
+            time.sleep(0.05)
+
+
+def serve(make_server, url):
+    # So small a memory that repeats of ids in another form need a look-up.
+    few = ("operators.fresh.window=2", "sinks.ids.pause=20ms")
+    return make_server(f"sinks.ids.uri={url}", *few, config=REDIS)
+
+
+def send_some(client, conversation, names):
+    return {name: client.sent(conversation, f"text of {name}", name) for name in names}
+
+
+def repeat_all(client, conversation, acks):
+    for name, ack in acks.items():
+        assert client.sent(conversation, f"text of {name}", name) == ack
+
+
+def ids(*numbers):
+    """Ids in the standard form, the later ones with smaller counters, so that no device's mark tells."""
+    return [f"alice-phone-{1000 - number}-1767225600000" for number in numbers]
+
+
+def test_a_repeat_gets_its_first_answer_while_redis_dies_and_comes_back(services, make_server):
+    services.up(["redis"])
+    server = serve(make_server, services.url("redis"))
+    server.group("c1", "alice", "bob")
+    with server.client("alice") as alice:
+        acks = send_some(alice, "c1", ids(*range(20)))
+        keys = Keys(services.url("redis"))
+        keys.wait_for(acks)
+        for name, value in keys.ids().items():
+            ack = acks[name]
+            told = (value["serverMsgId"], value["seq"], value["timestamp"])
+            assert told == (ack["serverMsgId"], ack["seq"], ack["createdAt"])
+        repeat_all(alice, "c1", acks)
+
+        services.kill("redis")
+        repeat_all(alice, "c1", acks)
+        acks |= send_some(alice, "c1", ids(*range(20, 30)))
+        repeat_all(alice, "c1", acks)
+
+        services.start("redis")
+        Keys(services.url("redis")).wait_for(acks)
+        repeat_all(alice, "c1", acks)
+        assert len(alice.history("c1")) == len(acks)
+        conflict = alice.refused(send=alice.message("c1", "another text", ids(0)[0]))
+        assert conflict["code"] == "CONFLICT"
+    assert "look-ups go to the log's index alone" in server.log.read_text(errors="replace")
+
+
+def test_a_redis_that_lost_its_keys_or_lies_changes_no_answer(services, make_server):
+    services.up(["redis"])
+    server = serve(make_server, services.url("redis"))
+    server.group("c1", "alice", "bob")
+    server.group("c2", "alice", "bob")
+    keys = Keys(services.url("redis"))
+    with server.client("alice") as alice:
+        acks = send_some(alice, "c1", ids(*range(10)))
+        keys.wait_for(acks)
+        # The same id in another conversation is another message.
+        other = send_some(alice, "c2", ids(*range(10)))
+        repeat_all(alice, "c2", other)
+        for key in keys.ask("KEYS", "core:idempotent:*"):
+            value = json.loads(keys.ask("GET", key))
+            keys.ask("SET", key, json.dumps({**value, "seq": value["seq"] % 10 + 1}))
+        repeat_all(alice, "c1", acks)
+        keys.ask("FLUSHALL")
+        repeat_all(alice, "c1", acks)
+        assert (len(alice.history("c1")), len(alice.history("c2"))) == (10, 10)
+    server.terminate()
+    # At the next start the copy is found empty, and filled again.
+    server.start()
+    keys.wait_for(acks)
