@@ -7,6 +7,7 @@ use imflow_proto::record::{Submission, Target};
 use imflow_proto::wire::{self, Action, Amended, MessageType, Reaction};
 
 use super::*;
+use crate::log::completions::REFERENTS;
 use crate::log::references::References;
 
 /// An entry of alice in `c`: about `target`, or a plain message where that is 0.
@@ -159,7 +160,7 @@ fn a_reference_finds_what_its_sender_may_read() {
         let submission = Submission::new(rig.ticket(1), Arc::new(session), send);
         references.answer(2, vec![Record::Reference(Arc::new(submission))]);
         match &rig.sent.take_records()[..] {
-            [(2, 3, Record::Referent(referent))] => referent.target.clone(),
+            [(2, REFERENTS, Record::Referent(referent))] => referent.target.clone(),
             other => panic!("{other:?}"),
         }
     };
