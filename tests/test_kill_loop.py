@@ -27,7 +27,7 @@ class Sender:
     def __init__(self, user, format):
         self.user, self.format = user, format
         self.acked = {}
-        # The first messages, which replies, reactions and edits are about.
+        # The last messages, which replies, reactions and edits are about: one can be edited so often and so long.
         self.own = {}
         self.owed = []
 
@@ -76,8 +76,10 @@ class Sender:
         self.owed.remove(message)
         known = self.acked.setdefault(message["clientMsgId"], (message["conversationId"], reply["ack"]))
         assert known[1] == reply["ack"]
-        if len(self.own) < 8 and "type" in message:
+        if "type" in message:
             self.own[message["clientMsgId"]] = known
+            if len(self.own) > 32:
+                del self.own[next(iter(self.own))]
 
     def settle_all(self, server):
         """The server lives: everything owed is sent again and answered."""
