@@ -7,6 +7,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use imflow_kind::testing::FakeInjector;
@@ -29,6 +31,8 @@ const HEAD: usize = 17;
 const TEXT: usize = 1_000;
 const CONVERSATIONS: usize = 1_000;
 const SEGMENT: u64 = 64 << 20;
+/// For one commit.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The log by itself: commits of 100 and of 1,000 records of 1 KB, one after the other
 ///
@@ -103,7 +107,7 @@ pub(crate) fn run(args: &LogArgs) -> Result<Report, Failure> {
 struct Log {
     sink: Box<dyn Sink>,
     intake: Box<dyn Intake>,
-    sent: Arc<FakeInjector>,
+    durable: Arc<Durable>,
     next_seq: u64,
     texts: Vec<String>,
 }
@@ -135,12 +139,14 @@ impl Log {
             return Err(Failure::new("the kind `log` is no sink"));
         };
         let mut sink = build(&context).context(|| format!("opening {}", data.display()))?;
-        let sent = Arc::new(FakeInjector::default());
+        let durable = Arc::new(Durable::here());
+        let counted = Arc::clone(&durable);
+        let injector = FakeInjector::reacting(move |_| counted.count());
         let intake = sink.intake(0);
-        sink.start(Arc::clone(&sent) as Arc<dyn Injector>)
+        sink.start(injector as Arc<dyn Injector>)
             .context(|| "starting the log".to_owned())?;
         let texts = text::plain(TEXT).into_iter().map(|text| text.text).collect();
-        Ok(Self { sink, intake, sent, next_seq: 1, texts })
+        Ok(Self { sink, intake, durable, next_seq: 1, texts })
     }
 
     /// Commits so many batches, each when the one before is durable; gives the bytes and the time.
@@ -155,15 +161,9 @@ impl Log {
         }
         let begin = Instant::now();
         for mut records in batches {
+            self.durable.expect(batch);
             self.intake.on_batch(Time::default(), 0, &mut records);
-            let mut durable = 0;
-            while durable < batch {
-                durable += self.sent.take_records().len();
-                if begin.elapsed() > Duration::from_secs(600) {
-                    return Err(Failure::new("the log commits no more"));
-                }
-                std::thread::yield_now();
-            }
+            self.durable.wait()?;
         }
         Ok((bytes, begin.elapsed()))
     }
@@ -183,6 +183,40 @@ impl Log {
             created_at: 1_700_000_000_000 + n as i64,
             ..Default::default()
         }
+    }
+}
+
+/// Lets the one who feeds the log sleep until the log has answered, as a worker does.
+struct Durable {
+    /// Records that the log has not answered.
+    missing: AtomicUsize,
+    waits: Thread,
+}
+
+impl Durable {
+    fn here() -> Self {
+        Self { missing: AtomicUsize::new(0), waits: thread::current() }
+    }
+
+    fn expect(&self, records: usize) {
+        self.missing.store(records, Ordering::Release);
+    }
+
+    fn count(&self) {
+        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.waits.unpark();
+        }
+    }
+
+    fn wait(&self) -> Result<(), Failure> {
+        let begin = Instant::now();
+        while self.missing.load(Ordering::Acquire) > 0 {
+            if begin.elapsed() > PATIENCE {
+                return Err(Failure::new("the log commits no more"));
+            }
+            thread::park_timeout(PATIENCE);
+        }
+        Ok(())
     }
 }
 
