@@ -143,8 +143,7 @@ impl Log {
         let counted = Arc::clone(&durable);
         let injector = FakeInjector::reacting(move |_| counted.count());
         let intake = sink.intake(0);
-        sink.start(injector as Arc<dyn Injector>)
-            .context(|| "starting the log".to_owned())?;
+        sink.start(injector as Arc<dyn Injector>).context(|| "starting the log".to_owned())?;
         let texts = text::plain(TEXT).into_iter().map(|text| text.text).collect();
         Ok(Self { sink, intake, durable, next_seq: 1, texts })
     }

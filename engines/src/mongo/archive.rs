@@ -68,6 +68,7 @@ async fn move_old(
     }
     for (month, documents) in months {
         let archive = prepared.collection(database, &month, Shape::Archive).await?;
+        let documents: Vec<&Document> = documents.iter().collect();
         insert(&archive, &documents, IfThere::Compare).await?;
     }
     if !ids.is_empty() {

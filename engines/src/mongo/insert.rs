@@ -29,18 +29,33 @@ pub(super) enum IfThere {
     Keep,
 }
 
-/// Writes a batch: its messages first, so that what points at a message finds it.
+/// Whether documents are likely to be there already.
+///
+/// A server refuses a document at the cost of many inserts, so those that are there are looked up first
+/// where most are.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Expect {
+    /// Nothing was written after this batch before.
+    New,
+    /// It may be known from before a failure or a restart.
+    Known,
+}
+
+/// Writes a batch: its messages first, so that what points at a message finds it. Gives what to expect
+/// of the next one.
 pub(super) async fn all(
     database: &Database,
     prepared: &mut Prepared,
     batch: Batch,
-) -> Result<(), ReplicaError> {
+    expect: Expect,
+) -> Result<Expect, ReplicaError> {
     let messages = collections(database, prepared, batch.messages, Shape::Messages).await?;
-    side_by_side(messages, IfThere::Compare).await?;
+    let known = side_by_side(messages, IfThere::Compare, expect).await?;
     let timelines = collections(database, prepared, batch.timelines, Shape::Timeline).await?;
-    side_by_side(timelines, IfThere::Compare).await?;
+    side_by_side(timelines, IfThere::Compare, expect).await?;
     let ids = collections(database, prepared, batch.ids, Shape::Ids).await?;
-    side_by_side(ids, IfThere::Keep).await
+    side_by_side(ids, IfThere::Keep, expect).await?;
+    Ok(if known > 0 { Expect::Known } else { Expect::New })
 }
 
 type Writes = Vec<(Collection<Document>, Vec<Document>)>;
@@ -58,30 +73,67 @@ async fn collections(
     Ok(writes)
 }
 
-async fn side_by_side(writes: Writes, if_there: IfThere) -> Result<(), ReplicaError> {
-    let inserts = writes
-        .into_iter()
-        .map(|(into, documents)| async move { insert(&into, &documents, if_there).await });
-    stream::iter(inserts).buffer_unordered(SIDE_BY_SIDE).try_collect().await
+/// Gives how many were there.
+async fn side_by_side(
+    writes: Writes,
+    if_there: IfThere,
+    expect: Expect,
+) -> Result<usize, ReplicaError> {
+    let inserts = writes.into_iter().map(|(into, documents)| async move {
+        let documents: Vec<&Document> = documents.iter().collect();
+        match expect {
+            Expect::New => insert(&into, &documents, if_there).await,
+            Expect::Known => complete(&into, &documents, if_there).await,
+        }
+    });
+    let there = stream::iter(inserts).buffer_unordered(SIDE_BY_SIDE);
+    there.try_fold(0, |sum, there| async move { Ok(sum + there) }).await
 }
 
-/// Inserts documents of one collection, none of which need be missing.
+/// Inserts those documents of one collection that a look-up does not find; gives how many were there.
+async fn complete(
+    collection: &Collection<Document>,
+    documents: &[&Document],
+    if_there: IfThere,
+) -> Result<usize, ReplicaError> {
+    let found = read_back(collection, documents).await?;
+    let (there, missing): (Vec<&Document>, Vec<&Document>) =
+        documents.iter().partition(|document| found.contains_key(&key(document)));
+    if if_there == IfThere::Compare {
+        compare(collection, &there, &found);
+    }
+    if missing.is_empty() {
+        return Ok(there.len());
+    }
+    // Another unique index may still refuse one.
+    Ok(there.len() + insert(collection, &missing, if_there).await?)
+}
+
+/// Inserts documents of one collection, none of which need be missing; gives how many were there.
 pub(super) async fn insert(
     collection: &Collection<Document>,
-    documents: &[Document],
+    documents: &[&Document],
     if_there: IfThere,
-) -> Result<(), ReplicaError> {
-    let Err(error) = collection.insert_many(documents).ordered(false).await else { return Ok(()) };
+) -> Result<usize, ReplicaError> {
+    let Err(error) = collection.insert_many(documents.iter().copied()).ordered(false).await else { return Ok(0) };
     let Some(refused) = duplicates(&error) else {
         return Err(failure(&format!("write to `{}`", collection.name()), &error));
     };
-    if if_there == IfThere::Keep {
-        return Ok(());
+    if if_there == IfThere::Compare {
+        let refused: Vec<&Document> =
+            refused.iter().filter_map(|index| documents.get(*index)).copied().collect();
+        compare(collection, &refused, &read_back(collection, &refused).await?);
     }
-    let refused: Vec<&Document> =
-        refused.into_iter().filter_map(|index| documents.get(index)).collect();
-    let found = read_back(collection, &refused).await?;
-    for wanted in refused {
+    Ok(refused.len())
+}
+
+/// Tells of documents whose place another one holds.
+fn compare(
+    collection: &Collection<Document>,
+    wanted: &[&Document],
+    found: &HashMap<String, Document>,
+) {
+    for wanted in wanted {
         let same = found
             .get(&key(wanted))
             .is_some_and(|found| found.to_vec().ok() == wanted.to_vec().ok());
@@ -93,7 +145,6 @@ pub(super) async fn insert(
             );
         }
     }
-    Ok(())
 }
 
 /// The documents that were refused because they, or others in their place, are there; `None`: something

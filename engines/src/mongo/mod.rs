@@ -24,6 +24,7 @@ use tokio::runtime::Runtime;
 
 use collections::Prepared;
 use documents::Batch;
+use insert::Expect;
 use members::Members;
 
 /// Where the copies stand.
@@ -62,6 +63,7 @@ pub struct Mongo {
     prepared: Prepared,
     members: Members,
     job: archive::Job,
+    expect: Expect,
 }
 
 impl Mongo {
@@ -85,7 +87,8 @@ impl Mongo {
         let members = Members::new(settings.timeline_members);
         let job = archive::Job::default();
         let prepared = Prepared::default();
-        Ok(Self { settings, options, runtime, database: None, prepared, members, job })
+        let expect = Expect::Known;
+        Ok(Self { settings, options, runtime, database: None, prepared, members, job, expect })
     }
 
     /// The longest call. A server may be slow in many steps; only one that stands still meets it.
@@ -111,6 +114,8 @@ impl Replica for Mongo {
         let limit = self.limit();
         // A server that has lost its documents has lost its indexes too.
         self.prepared = Prepared::default();
+        // The position moves behind what was written.
+        self.expect = Expect::Known;
         let of = doc! { "_id": &self.settings.copy };
         let found = self.runtime.block_on(within(limit, async {
             let position = database.collection::<Document>(POSITIONS);
@@ -139,7 +144,7 @@ impl Replica for Mongo {
         let written = self.runtime.block_on(within(limit, async {
             let batch = batch
                 .map_err(|error| ReplicaError(format!("a message has no form in BSON: {error}")))?;
-            insert::all(&database, &mut self.prepared, batch).await?;
+            self.expect = insert::all(&database, &mut self.prepared, batch, self.expect).await?;
             let position = database.collection::<Document>(POSITIONS);
             let move_to = doc! { "$set": { "lsn": upto as i64 } };
             let moved = position
