@@ -24,8 +24,8 @@ BUDGET_SECONDS = 150
 class Sender:
     """One user's device across all connections: what was acked, and what is still owed."""
 
-    def __init__(self, user, format):
-        self.user, self.format = user, format
+    def __init__(self, user, format, pause=0):
+        self.user, self.format, self.pause = user, format, pause
         self.acked = {}
         # The last messages, which replies, reactions and edits are about: one can be edited so often and so long.
         self.own = {}
@@ -55,6 +55,7 @@ class Sender:
                 flying.append((post(client, message), message))
             else:
                 self._settle(message, reply)
+            time.sleep(self.pause)
 
     def _next(self, client):
         """Mostly a message; in between a reply, or a reaction to or an edit of one that was acked."""

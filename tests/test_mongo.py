@@ -20,6 +20,8 @@ ROUNDS = int(os.environ.get("IMFLOW_MONGO_KILLS", "12"))
 MONGO = REPO / "examples" / "mongodb" / "dataflow.toml"
 # Catching up with what a loop left behind, on a busy machine.
 CATCH_UP_SECONDS = 120
+# Between two messages of a sender: the servers here take some hundred a second.
+PAUSE_SECONDS = 0.01
 
 
 class Copy:
@@ -105,7 +107,7 @@ def test_kills_on_both_sides_leave_mongo_equal_to_the_log(services, make_server)
     server = serve(make_server, services.url("ferret"))
     for name in CONVERSATIONS:
         server.group(name, *USERS)
-    senders = [Sender(user, ("json", "proto")[n % 2]) for n, user in enumerate(USERS)]
+    senders = [Sender(user, ("json", "proto")[n % 2], PAUSE_SECONDS) for n, user in enumerate(USERS)]
     [server.token(user) for user in USERS]
 
     for round in range(ROUNDS):

@@ -3,7 +3,16 @@
 //! The driver shares the cores with the server, so a figure without the driver's share says little.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+
+/// Lets this thread sleep as long as it asks for; else a sleep may last 50 us longer.
+pub(crate) fn sleep_exactly() -> Result<(), Failure> {
+    let slack = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
+    slack.map(drop).map_err(|error| Failure::new(format!("setting the timer slack: {error}")))
+}
 
 /// `utime` and `stime` of /proc count in these; Linux fixes it for user space.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -16,7 +16,7 @@ use super::gateway::{Gateway, Timing};
 use super::replies::{self, Replies};
 use crate::failure::Failure;
 use crate::histogram::Histogram;
-use crate::machine::Threads;
+use crate::machine::{self, Threads};
 use crate::report::grouped;
 
 /// Output ports of the kind `websocket`.
@@ -94,10 +94,7 @@ impl Load {
 
     /// Sends messages at a fixed rate and times each from when it was due until its ack was pushed.
     pub(super) fn open_loop(&mut self, rate: u64, length: Duration) -> Result<Histogram, Failure> {
-        // Else a sleep may last 50 us longer than asked.
-        let shortest = std::num::NonZeroU64::MIN;
-        let slack = rustix::thread::set_current_timer_slack(Some(shortest));
-        slack.map_err(|error| Failure::new(format!("setting the timer slack: {error}")))?;
+        machine::sleep_exactly()?;
         let total = rate * length.as_secs();
         let made: Vec<Made> = (0..total).map(|_| self.cast.make()).collect();
         let goal = self.answered() + total;

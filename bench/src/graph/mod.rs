@@ -2,6 +2,7 @@
 
 mod cast;
 mod gateway;
+mod handover;
 mod launch;
 mod load;
 mod replies;
@@ -20,6 +21,8 @@ use launch::Graph;
 use load::Load;
 
 const WANTED: f64 = 1_500_000.0;
+/// How long the machine's own hand-over is measured, before the open loop and after it.
+const HANDOVER: Duration = Duration::from_secs(3);
 const P99_WANTED: Duration = Duration::from_micros(100);
 
 /// The dataflow alone: saturation, and latency at a modest rate
@@ -89,7 +92,10 @@ pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
         threads.add(&round.threads, round.elapsed);
     }
     rates.sort_by(f64::total_cmp);
+    // Before and after: what else runs here comes and goes.
+    let mut handover = handover::measure(args.rate, HANDOVER)?;
     let latencies = load.open_loop(args.rate, Duration::from_secs(args.seconds))?;
+    handover.merge(&handover::measure(args.rate, HANDOVER)?);
     let broken = load.verify();
     graph.stop();
 
@@ -115,6 +121,7 @@ pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
     let what = format!("p99 at {}/s", grouped(args.rate));
     report.goal(&what, show(p99), format!("< {}", show(P99_WANTED)), p99 < P99_WANTED);
     report.figure("  latency", latencies.summary());
+    report.figure("  a thread that only wakes up", handover.summary());
     report.figure("promises", load.summary());
     report.broken = broken;
     report.note(

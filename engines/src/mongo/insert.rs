@@ -115,7 +115,9 @@ pub(super) async fn insert(
     documents: &[&Document],
     if_there: IfThere,
 ) -> Result<usize, ReplicaError> {
-    let Err(error) = collection.insert_many(documents.iter().copied()).ordered(false).await else { return Ok(0) };
+    let Err(error) = collection.insert_many(documents.iter().copied()).ordered(false).await else {
+        return Ok(0);
+    };
     let Some(refused) = duplicates(&error) else {
         return Err(failure(&format!("write to `{}`", collection.name()), &error));
     };
