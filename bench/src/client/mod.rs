@@ -15,6 +15,22 @@ mod proto;
 mod reading;
 mod session;
 
+use std::rc::Rc;
+
+use crate::failure::Failure;
 pub(crate) use crowd::{Crowd, CrowdPlan, Window};
 pub(crate) use handshake::Door;
-pub(crate) use session::{Page, Session};
+pub(crate) use pending::Page;
+pub(crate) use session::Session;
+
+/// Connects, and starts the task that reads.
+pub(crate) async fn connect(
+    number: u32,
+    door: &Door,
+    conversations: Vec<u32>,
+    crowd: &Rc<Crowd>,
+) -> Result<Rc<Session>, Failure> {
+    let (session, read, buffer) = Session::open(number, door, conversations, crowd).await?;
+    tokio::task::spawn_local(reading::run(Rc::clone(&session), read, buffer));
+    Ok(session)
+}

@@ -3,6 +3,9 @@
 //! Bounded by the load: a closed loop has a window, an open loop its rate. An id holds the place and
 //! how often the place was used, so that a second reply to a command is told from the first to another.
 
+use tokio::sync::oneshot;
+
+use crate::check::Print;
 use crate::names::MessageId;
 
 const PLACE_BITS: u32 = 20;
@@ -23,11 +26,18 @@ pub(super) struct Sent {
     pub(super) repeat_after_ack: bool,
 }
 
+/// A page of history: seqs and prints, and whether more follow.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) items: Vec<(u64, Print)>,
+    pub(crate) more: bool,
+}
+
 /// What a reply is for.
 #[derive(Debug)]
 pub(super) enum Pending {
     Send(Sent),
-    Page(tokio::sync::oneshot::Sender<super::session::Page>),
+    Page(oneshot::Sender<Page>),
 }
 
 #[derive(Debug, Default)]

@@ -9,8 +9,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::event::Event;
-use super::pending::{Pending, Sent};
-use super::session::{Page, Session};
+use super::pending::{Page, Pending, Sent};
+use super::session::Session;
 use super::{frame, json, proto};
 use crate::check::{Print, Promise};
 use crate::failure::{Context as _, Failure};

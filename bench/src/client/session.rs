@@ -5,16 +5,15 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 
 use super::crowd::Crowd;
 use super::event::Command;
+use super::frame;
 use super::handshake::{self, Door};
 use super::outgoing::Outgoing;
-use super::pending::{Pending, Sent, Table};
-use super::{frame, reading};
-use crate::check::Print;
+use super::pending::{Page, Pending, Sent, Table};
 use crate::failure::{Context as _, Failure};
 use crate::names::{self, MessageId};
 
@@ -36,21 +35,14 @@ pub(crate) struct Session {
     client_msg_id: RefCell<String>,
 }
 
-/// A page of history: seqs and prints, and whether more follow.
-#[derive(Debug)]
-pub(crate) struct Page {
-    pub(crate) items: Vec<(u64, Print)>,
-    pub(crate) more: bool,
-}
-
 impl Session {
-    /// Connects, and starts the task that reads.
-    pub(crate) async fn open(
+    /// Connects; gives the session and what to read from.
+    pub(super) async fn open(
         number: u32,
         door: &Door,
         conversations: Vec<u32>,
         crowd: &Rc<Crowd>,
-    ) -> Result<Rc<Self>, Failure> {
+    ) -> Result<(Rc<Self>, OwnedReadHalf, Vec<u8>), Failure> {
         let (stream, buffer) = handshake::open(door).await?;
         let (read, write) = stream.into_split();
         let session = Rc::new(Self {
@@ -66,8 +58,7 @@ impl Session {
             stuck: Cell::new(false),
             client_msg_id: RefCell::default(),
         });
-        tokio::task::spawn_local(reading::run(Rc::clone(&session), read, buffer));
-        Ok(session)
+        Ok((session, read, buffer))
     }
 
     /// Sends to the next of the session's conversations, the next of the texts.

@@ -7,7 +7,7 @@ use imflow_proto::frame::Format;
 use serde_json::json;
 
 use crate::check::Verdict;
-use crate::client::{Crowd, CrowdPlan, Door, Session};
+use crate::client::{self, Crowd, CrowdPlan, Door, Session};
 use crate::failure::Failure;
 use crate::http::Http;
 use crate::machine::CpuWindow;
@@ -73,7 +73,7 @@ impl Fleet {
         {
             let token = tokens.client(&names::user(*user), &names::device(number))?;
             let door = Door { address: server.address, token, format: *format };
-            sessions.push(Session::open(number, &door, conversations, &crowd).await?);
+            sessions.push(client::connect(number, &door, conversations, &crowd).await?);
         }
         Ok((crowd, sessions, members))
     }
