@@ -12,7 +12,7 @@ use imflow_kind::{
 };
 use imflow_proto::id::{self, ServerMsgIds};
 use imflow_proto::record::{Committed, Entry, Mark, Submission};
-use imflow_proto::{Fingerprint, FingerprintMap, Keys, Record, RecordType, wire};
+use imflow_proto::{Fingerprint, FingerprintMap, Keys, Record, RecordType, warm, wire};
 
 use crate::snapshot::{Reader, Writer, expect_version};
 
@@ -92,6 +92,13 @@ impl Operator for Sequence {
         }
         let ordered = out.port(ORDERED);
         ordered.reserve(records.len());
+        for record in &*records {
+            if let Record::Submission(submission) = record {
+                let Keys { conversation, .. } = &submission.keys;
+                let partition = self.partition_of(&submission.keys);
+                warm(&self.partitions[partition].by_conversation, conversation);
+            }
+        }
         for record in records.drain(..) {
             let Record::Submission(submission) = record else {
                 crate::misrouted("sequence", &record)
@@ -193,8 +200,12 @@ impl Sequence {
     }
 
     fn position(&mut self, keys: &Keys, conversation_id: &str) -> &mut Position {
-        let partition = keys.partition(self.partitions.len() as u32) as usize;
+        let partition = self.partition_of(keys);
         self.partitions[partition].of(keys.conversation, conversation_id)
+    }
+
+    fn partition_of(&self, keys: &Keys) -> usize {
+        keys.partition(self.partitions.len() as u32) as usize
     }
 }
 

@@ -58,6 +58,15 @@ impl Hash for Fingerprint {
 /// A map by fingerprint, which is its own hash.
 pub type FingerprintMap<V> = HashMap<Fingerprint, V, BuildHasherDefault<AsItIs>>;
 
+/// Loads what the map holds for a key, without waiting for it.
+///
+/// Look-ups in a map larger than the cache wait for the memory one after the other. Where a batch of
+/// keys is known, a loop of these beforehand lets the processor wait for many of them at once.
+#[inline]
+pub fn warm<V>(map: &FingerprintMap<V>, key: &Fingerprint) {
+    std::hint::black_box(map.get(key));
+}
+
 /// Hashes a number that is a hash already.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AsItIs(u64);

@@ -29,7 +29,7 @@ pub mod wire {
 }
 
 pub use content::Content;
-pub use fingerprint::{Fingerprint, FingerprintMap};
+pub use fingerprint::{Fingerprint, FingerprintMap, warm};
 pub use keys::Keys;
 pub use record::{Record, RecordType};
 pub use ticket::{Requester, Ticket};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use imflow_proto::keys::Count;
-use imflow_proto::{Fingerprint, FingerprintMap};
+use imflow_proto::{Fingerprint, FingerprintMap, warm};
 
 use crate::snapshot::{Reader, Writer};
 
@@ -26,6 +26,11 @@ impl Marks {
     pub(super) fn is_above(&self, count: &Count) -> bool {
         let next = self.next.get(&count.device).copied().unwrap_or(0);
         count.local_seq >= next.max(self.floor)
+    }
+
+    /// Loads what [`Marks::is_above`] will look at.
+    pub(super) fn warm(&self, count: &Count) {
+        warm(&self.next, &count.device);
     }
 
     /// Raises a device's mark to `next`; `true`: all that was committed before lies below.

@@ -72,6 +72,13 @@ impl Memory {
         Self { retain_ms, window: Window::new(window_max, partitions), marks }
     }
 
+    /// Loads what [`Memory::recall`] will look at.
+    pub(super) fn warm(&self, keys: &Keys) {
+        if let Some(count) = keys.count {
+            self.marks[self.partition_of(keys)].warm(&count);
+        }
+    }
+
     pub(super) fn recall(&self, keys: &Keys, now_ms: i64) -> Recall {
         let partition = self.partition_of(keys);
         if keys.count.is_some_and(|count| self.marks[partition].is_above(&count)) {

@@ -138,6 +138,11 @@ pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, 
 impl Operator for Dedup {
     fn on_batch(&mut self, now: Time, port: usize, records: &mut Vec<Record>, out: &mut Out) {
         let now_ms = now.ms() as i64;
+        for record in &*records {
+            if let Record::Submission(submission) = record {
+                self.memory.warm(&submission.keys);
+            }
+        }
         for record in records.drain(..) {
             match (port, record) {
                 (MESSAGES, Record::Submission(submission)) => self.arrive(submission, now_ms, out),

@@ -98,6 +98,11 @@ pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, 
 impl Operator for Fanout {
     fn on_batch(&mut self, now: Time, port: usize, records: &mut Vec<Record>, out: &mut Out) {
         self.settle(now);
+        for record in &*records {
+            if let Record::Committed(committed) = record {
+                self.rooms.warm(committed.keys.conversation);
+            }
+        }
         for record in records.drain(..) {
             match record {
                 Record::Committed(committed) => self.message(now, committed, out),

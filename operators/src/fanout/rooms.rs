@@ -61,6 +61,13 @@ impl Rooms {
         Some((room, online))
     }
 
+    /// Loads what [`Rooms::audience`] will look at.
+    pub(super) fn warm(&self, conversation: Fingerprint) {
+        if let Some(room) = self.by_id.get(&conversation) {
+            std::hint::black_box(self.rooms[*room as usize].online.as_ref().map(Arc::strong_count));
+        }
+    }
+
     pub(super) fn is_member(&self, conversation: &str, user: &str) -> bool {
         let room = self.by_id.get(&Fingerprint::of(conversation));
         let (Some(room), Some(user)) = (room, self.users.by_id.get(user)) else {

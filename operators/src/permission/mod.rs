@@ -138,6 +138,11 @@ impl Operator for Permission {
         let now_ms = now.ms() as i64;
         if port == MESSAGES {
             out.port(ALLOWED).reserve(records.len());
+            for record in &*records {
+                if let Record::Submission(submission) = record {
+                    self.standing.warm(submission.keys.member);
+                }
+            }
         }
         for record in records.drain(..) {
             match record {

@@ -5,7 +5,7 @@
 
 use imflow_proto::record::{Grant, GrantChange, GrantSubject};
 use imflow_proto::wire::{ConversationType, Role};
-use imflow_proto::{Fingerprint, FingerprintMap};
+use imflow_proto::{Fingerprint, FingerprintMap, warm};
 
 #[derive(Default)]
 pub(super) struct Standing {
@@ -37,6 +37,11 @@ impl Standing {
     /// The same, by the user in the conversation.
     pub(super) fn grant_of(&self, member: Fingerprint) -> Option<Grant> {
         self.grants.get(&member).copied()
+    }
+
+    /// Loads what [`Standing::grant_of`] will find.
+    pub(super) fn warm(&self, member: Fingerprint) {
+        warm(&self.grants, &member);
     }
 
     pub(super) fn apply(&mut self, change: &GrantChange) {

@@ -46,6 +46,12 @@ impl Indexer {
         let sealed = {
             let mut ram = self.index.ram.write();
             let sealed = (ram.open().number != group.segment).then(|| ram.seal(group.segment));
+            // See `imflow_proto::warm`.
+            for record in &group.records {
+                if let Indexed::Message(committed, _) = record {
+                    ram.open().warm(&committed.keys);
+                }
+            }
             for record in &group.records {
                 match record {
                     Indexed::Message(committed, place) => {
