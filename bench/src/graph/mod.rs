@@ -47,6 +47,9 @@ pub(crate) struct GraphArgs {
     /// Messages in one round; they are made before the clock runs
     #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1..))]
     messages: u32,
+    /// Rounds before those that count: until tables and files have used memory once
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..1_000))]
+    warm_up: u32,
     /// Rounds at full speed; the middle one counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -67,6 +70,7 @@ impl Default for GraphArgs {
             conversations: 10_000,
             members: 10,
             messages: 300_000,
+            warm_up: 10,
             rounds: 5,
             extra_operators: 0,
             rate: 10_000,
@@ -83,6 +87,10 @@ pub(crate) fn run(config: &Path, args: &GraphArgs) -> Result<Report, Failure> {
     load.populate()?;
     // Once each member in each conversation, so that every device is known.
     load.saturate(args.conversations * args.members)?;
+
+    for _ in 0..args.warm_up {
+        load.saturate(args.messages)?;
+    }
 
     let mut rates = Vec::new();
     let mut threads = Threads::default();
