@@ -22,6 +22,8 @@ pub static DESCRIPTION: Description = Description {
           conversations of at most `timeline_members` members), `idempotent_YYYYMMDD` by day. Messages older than `hot` move to \
           `message_archive_YYYYMM`, where each has an `expireAt`, `archive` after it was created.\n\n\
           When `retries` are used up, the senders of what is late are told by a push `status` DELAYED, and by OK once it is there. \
+          A `reader` whose `archive` names this sink answers from here what the log has removed; so the log removes nothing by `keep` that the copy has not \
+          got. `keep_bytes` does not wait for it.\n\n\
           `docs/mongodb.md` has indexes, shard keys, document forms, and what a real cluster has not yet confirmed.",
     key: Key::Inherit,
     state: State::None,
@@ -94,6 +96,7 @@ pub static DESCRIPTION: Description = Description {
             "age at which archived messages expire",
         ),
     ],
+    provides: &[RoleName::Archive],
     claims: &[Claim {
         thing: "the database",
         key: &[ClaimKey::Option("uri"), ClaimKey::Option("database")],
@@ -143,14 +146,15 @@ pub fn kind() -> Kind {
 /// The kind `mongo`.
 #[cfg(feature = "mongo")]
 pub fn kind() -> Kind {
-    Kind::sink(&DESCRIPTION, build).simulated_by(crate::follower::simulated::form(true, None))
+    Kind::sink(&DESCRIPTION, build).simulated_by(crate::follower::simulated::archive())
 }
 
 #[cfg(feature = "mongo")]
 fn build(
     context: &imflow_kind::IoContext,
 ) -> Result<Box<dyn imflow_kind::Sink>, imflow_kind::StartError> {
-    use imflow_engines::mongo::{Mongo, Settings};
+    use imflow_engines::mongo::{Mongo, MongoArchive, Settings};
+    use std::sync::Arc;
     let options = &context.options;
     let days = |name| options.duration(name).as_millis() as i64;
     let settings = Settings {
@@ -163,6 +167,8 @@ fn build(
         hot_ms: days("hot"),
         archive_ms: days("archive"),
     };
+    let archive = MongoArchive::new(settings.clone()).map_err(imflow_kind::StartError::new)?;
+    context.roles.offer(&context.name, Arc::new(archive) as Arc<dyn imflow_kind::Archive>);
     let replica = Mongo::new(settings).map_err(imflow_kind::StartError::new)?;
     Ok(Box::new(crate::follower::threaded::Threaded::new(context, Box::new(replica), true)))
 }

@@ -188,6 +188,7 @@ pub fn role_phrase(role: RoleName) -> &'static str {
         RoleName::Outboxes => "a gateway with connections",
         RoleName::Store => "a store of messages",
         RoleName::Journal => "a log",
+        RoleName::Archive => "a copy that can be read",
     }
 }
 

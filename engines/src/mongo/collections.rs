@@ -33,12 +33,18 @@ impl Shape {
         let unique = || IndexOptions::builder().unique(true).build();
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
         let unique = |keys: Document| IndexModel::builder().keys(keys).options(unique()).build();
-        let messages = || {
+        // What became of a message is found by the message. Few entries act on one, and only they are in it.
+        let only = doc! { "action": { "$exists": true } };
+        let only = IndexOptions::builder().partial_filter_expression(only).build();
+        let acts = doc! { "conversationId": 1, "action.targetSeq": 1 };
+        let acts = IndexModel::builder().keys(acts).options(only).build();
+        let messages = move || {
             vec![
                 unique(doc! { "conversationId": 1, "seq": 1 }),
                 index(doc! { "conversationId": 1, "createdAt": -1 }),
                 unique(doc! { "conversationId": 1, "senderId": 1, "clientMsgId": 1 }),
                 index(doc! { "clientMsgId": 1 }),
+                acts,
             ]
         };
         match self {

@@ -40,7 +40,9 @@ impl Batch {
                 Logged::Message(committed) => {
                     let message = &committed.message;
                     let of = &mut batch.messages;
-                    of.entry(message_shard(message)).or_default().push(document_of(message)?);
+                    of.entry(message_shard_of(&message.conversation_id))
+                        .or_default()
+                        .push(document_of(message)?);
                     for user in members.readers(&message.conversation_id) {
                         let of = batch.timelines.entry(timeline_shard(user));
                         of.or_default().push(timeline_of(user, message));
@@ -57,8 +59,9 @@ impl Batch {
     }
 }
 
-fn message_shard(message: &Message) -> String {
-    format!("message_{}", id::partition_of(&message.conversation_id, SHARDS))
+/// The collection of the messages of a conversation that are hot.
+pub(super) fn message_shard_of(conversation_id: &str) -> String {
+    format!("message_{}", id::partition_of(conversation_id, SHARDS))
 }
 
 fn timeline_shard(user_id: &str) -> String {
@@ -66,7 +69,7 @@ fn timeline_shard(user_id: &str) -> String {
 }
 
 /// A message: its fields as in JSON, with MongoDB's own types for times, numbers and bytes.
-fn document_of(message: &Message) -> Result<Document, mongodb::bson::error::Error> {
+pub(super) fn document_of(message: &Message) -> Result<Document, mongodb::bson::error::Error> {
     let mut document = doc! { "_id": message.server_msg_id };
     document.extend(mongodb::bson::serialize_to_document(message)?);
     document.insert("serverMsgId", message.server_msg_id);

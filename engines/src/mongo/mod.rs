@@ -12,6 +12,7 @@ mod collections;
 mod documents;
 mod insert;
 mod members;
+mod reads;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use collections::Prepared;
 use documents::Batch;
 use insert::Expect;
 use members::Members;
+pub use reads::MongoArchive;
 
 /// Where the copies stand.
 const POSITIONS: &str = "imflow_position";
@@ -72,18 +74,7 @@ impl Mongo {
     /// # Errors
     /// When the address is none, as a sentence.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("no runtime can be made: {error}"))?;
-        let options = runtime.block_on(async { ClientOptions::parse(&settings.uri).await });
-        let mut options = options.map_err(|error| {
-            format!("`uri` is not the address of a MongoDB server: {}; write it as mongodb://HOST:PORT/", reason(&error))
-        })?;
-        options.app_name.get_or_insert_with(|| "imflow".into());
-        options.server_selection_timeout = Some(settings.timeout);
-        options.connect_timeout = Some(settings.timeout);
-        // What the service calls durable stays so when a member of the replica set is lost.
-        let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true);
-        options.write_concern.get_or_insert_with(|| concern.build());
+        let (runtime, options) = client_options(&settings)?;
         let members = Members::new(settings.timeline_members);
         let job = archive::Job::default();
         let prepared = Prepared::default();
@@ -129,6 +120,10 @@ impl Replica for Mongo {
         true
     }
 
+    fn holds(&self) -> bool {
+        true
+    }
+
     fn unlearn(&mut self) {
         self.members = Members::new(self.settings.timeline_members);
     }
@@ -165,6 +160,26 @@ impl Replica for Mongo {
         let Self { runtime, settings, prepared, job, .. } = self;
         runtime.block_on(within(limit, job.step(&database, settings, prepared, now_ms as i64)))
     }
+}
+
+/// A runtime of one thread, whose tasks run while a call waits, and how to connect.
+fn client_options(settings: &Settings) -> Result<(Runtime, ClientOptions), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no runtime can be made: {error}"))?;
+    let options = runtime.block_on(async { ClientOptions::parse(&settings.uri).await });
+    let mut options = options.map_err(|error| {
+        format!(
+            "`uri` is not the address of a MongoDB server: {}; write it as mongodb://HOST:PORT/",
+            reason(&error)
+        )
+    })?;
+    options.app_name.get_or_insert_with(|| "imflow".into());
+    options.server_selection_timeout = Some(settings.timeout);
+    options.connect_timeout = Some(settings.timeout);
+    // What the service calls durable stays so when a member of the replica set is lost.
+    let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true);
+    options.write_concern.get_or_insert_with(|| concern.build());
+    Ok((runtime, options))
 }
 
 /// Ends a call that takes too long. What the server still does of it changes nothing when it is done again.

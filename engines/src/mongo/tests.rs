@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use imflow_kind::{Logged, Replica};
+use imflow_kind::testing::archive::{Subject, conforms};
+use imflow_kind::{Archive, Logged, Replica};
 use imflow_proto::id::first_server_msg_id_at;
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{ConversationCreated, Fact, MembersChanged};
@@ -19,7 +20,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use tokio::runtime::Runtime;
 
-use super::{Mongo, Settings};
+use super::{Mongo, MongoArchive, Settings};
 
 const DAY_MS: i64 = 86_400_000;
 /// 2026-06-15T12:00:00Z
@@ -354,4 +355,43 @@ fn a_server_that_is_not_there_is_told_in_time_and_its_address_is_not() {
     server.settings.uri = "mongo:secret".into();
     let error = Mongo::new(server.settings.clone()).err().unwrap();
     assert!(error.contains("mongodb://HOST:PORT/") && !error.contains("secret"), "{error}");
+}
+
+/// The copy as a store of messages, and its reading side.
+struct Stored {
+    server: Server,
+    archive: Arc<MongoArchive>,
+}
+
+impl Subject for Stored {
+    fn write(&mut self, records: &[Logged], again: Lsn) {
+        if again > 0 {
+            // The position had not been moved yet.
+            self.server.set_position(records[0].lsn() as i64 - 1);
+        }
+        self.server.write(records);
+    }
+
+    fn archive(&self) -> Arc<dyn Archive> {
+        Arc::clone(&self.archive) as _
+    }
+
+    fn age(&mut self, now_ms: i64) {
+        let mut copy = self.server.copy();
+        copy.open().unwrap();
+        while copy.tend(now_ms as u64).unwrap() {}
+    }
+}
+
+#[test]
+fn the_copy_conforms() {
+    for variable in ["IMFLOW_MONGO_URL", "IMFLOW_MONGO_JAVA_URL"] {
+        let begin = Instant::now();
+        conforms(&mut || {
+            let server = Server::of(variable);
+            let archive = Arc::new(MongoArchive::new(server.settings.clone()).unwrap());
+            Box::new(Stored { server, archive })
+        });
+        eprintln!("{variable}: {:?}", begin.elapsed());
+    }
 }

@@ -9,6 +9,7 @@
 //! what it had. [`Follower`] does one step when it is called; [`threaded`] calls it for a live service,
 //! [`simulated`] in virtual time.
 
+pub(crate) mod kept;
 pub(crate) mod simulated;
 mod statuses;
 pub(crate) mod threaded;
@@ -90,6 +91,9 @@ impl Follower {
         replica: Box<dyn Replica>,
         injector: Option<Arc<dyn Injector>>,
     ) -> Self {
+        if replica.holds() {
+            journal.hold(name, 0);
+        }
         Self {
             name: name.to_owned(),
             manner,
@@ -124,6 +128,7 @@ impl Follower {
         if read.lsn > self.bookmark.lsn {
             self.replica.write(&records, read.lsn)?;
             self.bookmark = read;
+            self.hold();
             self.learnt = self.learnt.map(|_| read.lsn);
             if let Some(statuses) = &mut self.statuses {
                 statuses.written(&records);
@@ -164,7 +169,15 @@ impl Follower {
             self.bookmark = Bookmark::behind(position);
         }
         self.is_open = true;
+        self.hold();
         Ok(())
+    }
+
+    /// What the copy has not got stays in the log.
+    fn hold(&self) {
+        if self.replica.holds() {
+            self.journal.hold(&self.name, self.bookmark.lsn);
+        }
     }
 
     fn recovered(&mut self) {

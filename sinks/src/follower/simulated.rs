@@ -11,6 +11,7 @@ use imflow_proto::Record;
 use imflow_proto::record::Lsn;
 use serde_json::{Value, json};
 
+use super::kept::Kept;
 use super::{Follower, Next};
 use crate::script::COPY;
 
@@ -26,6 +27,18 @@ pub(crate) fn form(tells: bool, passes: Option<Passes>) -> Form {
     Form::Sink(Arc::new(move |context| Ok(Box::new(Simulated::new(context, tells, passes)))))
 }
 
+/// The same for one that senders hear of, and that can be read.
+#[cfg(feature = "mongo")]
+pub(crate) fn archive() -> Form {
+    Form::Sink(Arc::new(|context| {
+        let mut simulated = Simulated::new(context, true, None);
+        let kept = Arc::<Kept>::default();
+        context.roles.offer(&context.name, Arc::clone(&kept) as Arc<dyn imflow_kind::Archive>);
+        simulated.kept = Some(kept);
+        Ok(Box::new(simulated))
+    }))
+}
+
 struct Simulated {
     context: IoContext,
     tells: bool,
@@ -33,6 +46,8 @@ struct Simulated {
     injector: Arc<OnceLock<Arc<dyn Injector>>>,
     world: Arc<World>,
     is_away: Arc<AtomicBool>,
+    /// What can be read of the copy.
+    kept: Option<Arc<Kept>>,
     follower: Option<Follower>,
     next: Next,
 }
@@ -44,7 +59,8 @@ impl Simulated {
         let (context, is_away) = (context.clone(), Arc::default());
         let injector = Arc::default();
         let (follower, next) = (None, Next::Again);
-        Self { context, tells, passes, injector, world, is_away, follower, next }
+        let kept = None;
+        Self { context, tells, passes, injector, world, is_away, kept, follower, next }
     }
 }
 
@@ -59,6 +75,7 @@ impl Sink for Simulated {
             clock: Arc::clone(&self.context.clock),
             world: Arc::clone(&self.world),
             is_away: Arc::clone(&self.is_away),
+            kept: self.kept.clone(),
             position: 0,
         };
         self.injector.get_or_init(|| Arc::clone(&injector));
@@ -70,6 +87,9 @@ impl Sink for Simulated {
     fn step(&mut self) -> bool {
         for Act { action, .. } in self.world.take_acts() {
             self.is_away.store(action == "outage", Ordering::Relaxed);
+            if let Some(kept) = &self.kept {
+                kept.put_away(action == "outage");
+            }
         }
         let now = self.context.clock.now_ms();
         let Some(follower) = &mut self.follower else { return false };
@@ -106,11 +126,12 @@ impl Intake for SimulatedIntake {
     }
 }
 
-/// A copy that shows the messages that it is given and keeps its place only.
+/// A copy that shows the messages that it is given and keeps its place, and the messages if they can be read.
 struct Memory {
     clock: Arc<dyn Clock>,
     world: Arc<World>,
     is_away: Arc<AtomicBool>,
+    kept: Option<Arc<Kept>>,
     position: Lsn,
 }
 
@@ -130,6 +151,9 @@ impl Replica for Memory {
 
     fn write(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError> {
         self.reach()?;
+        if let Some(kept) = &self.kept {
+            kept.take(records);
+        }
         let at_ms = self.clock.now_ms();
         self.world.note(records.iter().filter_map(|record| {
             let Logged::Message(committed) = record else { return None };

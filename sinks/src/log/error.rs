@@ -101,6 +101,6 @@ impl From<LogError> for StartError {
 
 impl From<LogError> for StoreError {
     fn from(error: LogError) -> Self {
-        Self(error.to_string())
+        Self::Failed(error.to_string())
     }
 }

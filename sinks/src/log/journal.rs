@@ -130,6 +130,10 @@ impl Journal for LogJournal {
         self.index.progress.durable()
     }
 
+    fn hold(&self, copy: &str, upto: Lsn) {
+        self.index.holds.set(copy, upto);
+    }
+
     fn gate(&self) -> Gate {
         self.gate.clone()
     }

@@ -83,6 +83,11 @@ fn unknown(conversation_id: &str) -> Error {
 }
 
 pub(super) fn failed(error: &StoreError) -> Error {
+    if let StoreError::Away(why) = error {
+        tracing::warn!("a read of what has left the log failed: {why}");
+        let text = "what you asked for has left the log, and the archive that keeps it does not answer; nothing was lost; ask again in a moment";
+        return Error::of(ErrorCode::Busy, text).retry_after(1_000);
+    }
     tracing::error!("a read failed: {error}");
     Error::of(
         ErrorCode::Internal,
@@ -110,7 +115,7 @@ mod tests {
     impl Store for Stub {
         fn messages(&self, id: &str, after_seq: u64, limit: usize) -> Result<Messages, StoreError> {
             if id == "broken" {
-                return Err(StoreError("`00000001.seg` is damaged".into()));
+                return Err(StoreError::Failed("`00000001.seg` is damaged".into()));
             }
             let last = 1_000.min(after_seq + limit as u64);
             let text = "x".repeat(2 << 10);

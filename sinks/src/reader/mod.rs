@@ -1,11 +1,18 @@
 //! Sink `reader`: history, sync and lists, read off the message path.
 //!
-//! A bounded queue feeds two threads that may wait for the disk; the worker never does. A query that
-//! finds the queue full is answered BUSY at once. Replies leave in the order they are ready, each under
-//! its command's id.
+//! A bounded queue feeds two threads that may wait for the disk; the worker never does. A query that wants what
+//! has left the log goes on to a second queue and to threads that may wait for another system, so that nobody
+//! who reads the log waits behind it. A query that finds its queue full is answered BUSY at once. Replies leave
+//! in the order they are ready, each under its command's id.
+//!
+//! ```text
+//! intake -> [queue] -> two threads: the log -> reply
+//!                          `-> [queue] -> two threads: log and archive -> reply
+//! ```
 
 mod answer;
 mod history;
+pub(crate) mod layers;
 mod missed;
 mod simulated;
 #[cfg(test)]
@@ -16,14 +23,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use imflow_kind::{
-    Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt, OptType, Port,
-    RoleName, Roles, Sink, StartError, State, Store, Time,
+    Archive, Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt,
+    OptType, Port, RoleName, Sink, StartError, State, Store, Time,
 };
 use imflow_proto::record::{Query, Reply};
 use imflow_proto::wire::{Error, ErrorCode};
 use imflow_proto::{Record, RecordType};
 
 use answer::answer;
+use layers::Layers;
 
 /// `queries: Query` → `pages: Reply`
 ///
@@ -37,21 +45,41 @@ pub static DESCRIPTION: Description = Description {
           that the same question, asked from the last item on, goes on. Only members read a conversation.\n\n\
           `resume` is a sync from the cursors that the store keeps; one answer looks at 1,000 conversations. `timeline` \
           merges all conversations of the caller by time, up to 10,000; `cursors` lists those of a conversation, at most \
-          1,000 a page.",
+          1,000 a page.\n\n\
+          With `archive`, what `keep` of the log has removed is read from there and joined to what the log has: no gap and nothing twice; \
+          `removedUpToSeq` tells of what neither has. Only such queries wait for the other system, and are answered BUSY while it is away.",
     // Takes queries in the stage that they come from: those of clients never enter the message path.
     key: Key::Inherit,
     state: State::None,
     inputs: &[Port::of("queries", &[RecordType::Query], "what clients ask").pays()],
     outputs: &[Port::of("pages", &[RecordType::Reply], "the answers")],
-    options: &[Opt::required(
-        "of",
-        OptType::Reference(RoleName::Store),
-        "the sink that holds the messages",
-    )],
+    options: &[
+        Opt::required(
+            "of",
+            OptType::Reference(RoleName::Store),
+            "the sink that holds the messages",
+        ),
+        Opt::new(
+            "archive",
+            OptType::Reference(RoleName::Archive),
+            "",
+            "the sink whose copy is read for what the log no longer keeps; empty: none",
+        ),
+    ],
     provides: &[],
     limits: &[
         Limit { what: "queries waiting", bound: "4,096", policy: "the next is answered BUSY" },
         Limit { what: "queries running", bound: "2", policy: "the next waits" },
+        Limit {
+            what: "queries that wait for the archive",
+            bound: "256, and 2 running",
+            policy: "the next is answered BUSY",
+        },
+        Limit {
+            what: "what became of the messages of a page, from the archive",
+            bound: "20,000 entries",
+            policy: "INTERNAL: read fewer messages at a time",
+        },
         Limit {
             what: "conversations of a timeline",
             bound: "10,000",
@@ -67,6 +95,8 @@ pub static DESCRIPTION: Description = Description {
 };
 
 const WAITING: usize = 4_096;
+const WAITING_FOR_ARCHIVE: usize = 256;
+/// Of each queue.
 const THREADS: usize = 2;
 
 /// The kind `reader`.
@@ -76,41 +106,42 @@ pub fn kind() -> Kind {
 
 fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
     let (queue, inbox) = flume::bounded(WAITING);
-    let (name, of) = (context.name.clone(), context.options.text("of").to_owned());
-    Ok(Box::new(Reader {
-        name,
-        of,
-        roles: context.roles.clone(),
-        queue,
-        inbox,
-        threads: Vec::new(),
-    }))
+    let reading = Queue { name: context.name.clone(), queue, inbox, threads: Vec::new() };
+    let (queue, inbox) = flume::bounded(WAITING_FOR_ARCHIVE);
+    let name = format!("{}-old", context.name);
+    let waiting = Queue { name, queue, inbox, threads: Vec::new() };
+    Ok(Box::new(Reader { context: context.clone(), reading, waiting }))
 }
 
 /// A query and the worker that gave it; `None` ends one thread.
 type Waiting = Option<(usize, Arc<Query>)>;
 
 struct Reader {
+    context: IoContext,
+    reading: Queue,
+    /// For the archive.
+    waiting: Queue,
+}
+
+/// Queries and the threads that answer them.
+struct Queue {
     name: String,
-    of: String,
-    roles: Roles,
     queue: flume::Sender<Waiting>,
     inbox: flume::Receiver<Waiting>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Sink for Reader {
-    fn intake(&mut self, worker: usize) -> Box<dyn Intake> {
-        Box::new(ReaderIntake { worker, queue: self.queue.clone() })
-    }
-
-    fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
-        let store = store_of(&self.roles, &self.name, &self.of)?;
+impl Queue {
+    fn start(&mut self, desk: &Desk, injector: &Arc<dyn Injector>) -> Result<(), StartError> {
         for number in 0..THREADS {
-            let (inbox, store, injector) =
-                (self.inbox.clone(), Arc::clone(&store), Arc::clone(&injector));
+            let (inbox, desk) = (self.inbox.clone(), desk.clone());
+            let injector = Arc::clone(injector);
             let thread = std::thread::Builder::new().name(format!("{}-{number}", self.name));
-            let thread = thread.spawn(move || run(&inbox, &*store, &*injector));
+            let thread = thread.spawn(move || {
+                while let Ok(Some((worker, query))) = inbox.recv() {
+                    desk.serve(worker, query, &*injector);
+                }
+            });
             self.threads.push(thread.map_err(|error| {
                 StartError::new(format!("cannot start a thread of the reader: {error}"))
             })?);
@@ -128,19 +159,73 @@ impl Sink for Reader {
     }
 }
 
-fn run(inbox: &flume::Receiver<Waiting>, store: &dyn Store, injector: &dyn Injector) {
-    while let Ok(Some((worker, query))) = inbox.recv() {
-        if let Some(reply) = reply_to(&query, store) {
-            injector.send(worker, 0, vec![reply]);
+impl Sink for Reader {
+    fn intake(&mut self, worker: usize) -> Box<dyn Intake> {
+        Box::new(ReaderIntake { worker, queue: self.reading.queue.clone() })
+    }
+
+    fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
+        let desk = Desk::of(&self.context)?;
+        if desk.archive.is_none() {
+            return self.reading.start(&desk, &injector);
+        }
+        let beyond = Some(self.waiting.queue.clone());
+        self.reading.start(&Desk { archive: None, beyond, ..desk.clone() }, &injector)?;
+        self.waiting.start(&desk, &injector)
+    }
+
+    fn stop(&mut self) {
+        self.reading.stop();
+        self.waiting.stop();
+    }
+}
+
+/// Where a query is answered.
+#[derive(Clone)]
+struct Desk {
+    store: Arc<dyn Store>,
+    archive: Option<Arc<dyn Archive>>,
+    /// Where queries go that want the archive, if it is not at hand.
+    beyond: Option<flume::Sender<Waiting>>,
+}
+
+impl Desk {
+    /// With all that the options of a node name.
+    fn of(context: &IoContext) -> Result<Self, StartError> {
+        let (name, of) = (&context.name, context.options.text("of"));
+        let store = context.roles.find(of).ok_or_else(|| {
+            StartError::new(format!("sink `{name}` reads from `{of}`, which holds no messages; `of` must name a sink of kind `log`"))
+        })?;
+        let archive = context.options.text("archive");
+        let found = context.roles.find::<Arc<dyn Archive>>(archive);
+        if found.is_none() && !archive.is_empty() {
+            return Err(StartError::new(format!(
+                "sink `{name}` reads old messages from `{archive}`, which cannot be read; `archive` must name a sink of kind `mongo`"
+            )));
+        }
+        Ok(Self { store, archive: found, beyond: None })
+    }
+
+    fn serve(&self, worker: usize, query: Arc<Query>, injector: &dyn Injector) {
+        let layers = Layers::new(&*self.store, self.archive.as_deref());
+        let has_layers = self.archive.is_some() || self.beyond.is_some();
+        let reply = reply_to(&query, if has_layers { &layers } else { &*self.store });
+        match &self.beyond {
+            Some(beyond) if layers.is_wanted() => pass_on(beyond, worker, query),
+            _ => injector.send(worker, 0, reply.into_iter().collect()),
         }
     }
 }
 
-/// The store that the option `of` names.
-fn store_of(roles: &Roles, name: &str, of: &str) -> Result<Arc<dyn Store>, StartError> {
-    roles.find(of).ok_or_else(|| {
-        StartError::new(format!("sink `{name}` reads from `{of}`, which holds no messages; `of` must name a sink of kind `log`"))
-    })
+fn pass_on(beyond: &flume::Sender<Waiting>, worker: usize, query: Arc<Query>) {
+    if let Err(refused) = beyond.try_send(Some((worker, query)))
+        && let Some((_, query)) = refused.into_inner()
+    {
+        let text = format!(
+            "{WAITING_FOR_ARCHIVE} reads of old messages wait already; ask again in a moment"
+        );
+        query.ticket.refuse(Error::of(ErrorCode::Busy, text).retry_after(1_000));
+    }
 }
 
 /// The answer to a query, if anybody still waits: the gateway may have answered TIMEOUT, or the session

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use imflow_kind::{Injector, Intake, IoContext, Sink, StartError, Store, Time};
+use imflow_kind::{Injector, Intake, IoContext, Sink, StartError, Time};
 use imflow_proto::Record;
 
-use super::{reply_to, store_of};
+use super::Desk;
 
 pub(super) struct Simulated {
     context: IoContext,
@@ -13,7 +13,7 @@ pub(super) struct Simulated {
 }
 
 /// Found at start, before which nothing comes in.
-type Reads = Arc<OnceLock<(Arc<dyn Store>, Arc<dyn Injector>)>>;
+type Reads = Arc<OnceLock<(Desk, Arc<dyn Injector>)>>;
 
 pub(super) fn build(context: &IoContext) -> Result<Box<dyn Sink>, StartError> {
     Ok(Box::new(Simulated { context: context.clone(), reads: Reads::default() }))
@@ -25,9 +25,8 @@ impl Sink for Simulated {
     }
 
     fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
-        let store =
-            store_of(&self.context.roles, &self.context.name, self.context.options.text("of"))?;
-        self.reads.get_or_init(|| (store, injector));
+        let desk = Desk::of(&self.context)?;
+        self.reads.get_or_init(|| (desk, injector));
         Ok(())
     }
 }
@@ -39,11 +38,11 @@ struct SimulatedIntake {
 
 impl Intake for SimulatedIntake {
     fn on_batch(&mut self, _now: Time, _port: usize, records: &mut Vec<Record>) {
-        let Some((store, injector)) = self.reads.get() else { return records.clear() };
-        let replies = records.drain(..).filter_map(|record| match record {
-            Record::Query(query) => reply_to(&query, &**store),
-            _ => None,
-        });
-        injector.send(self.worker, 0, replies.collect());
+        let Some((desk, injector)) = self.reads.get() else { return records.clear() };
+        for record in records.drain(..) {
+            if let Record::Query(query) = record {
+                desk.serve(self.worker, query, &**injector);
+            }
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Pace {
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let Self::Real { readers } = self else { return read(&**store) };
-        let failed = |e: &dyn std::fmt::Display| StoreError(e.to_string());
+        let failed = |e: &dyn std::fmt::Display| StoreError::Failed(e.to_string());
         let _turn = readers.acquire().await.map_err(|e| failed(&e))?;
         let store = Arc::clone(store);
         tokio::task::spawn_blocking(move || read(&*store)).await.map_err(|e| failed(&e))?

@@ -5,6 +5,7 @@
 //! [`Operator`] (a pure state machine), a collection (written in differential), a [`Source`] or a
 //! [`Sink`]. This crate knows neither the compiler nor any concrete kind.
 
+mod archive;
 mod collection;
 pub mod construct;
 mod describe;
@@ -24,6 +25,7 @@ pub mod testing;
 mod time;
 pub mod units;
 
+pub use archive::Archive;
 pub use collection::{Batches, BuildCollection, Stream};
 pub use describe::{
     ANY, Build, BuildOperator, Claim, ClaimKey, Conflict, Debt, Description, Duty, Family, Form,

@@ -56,6 +56,11 @@ pub trait Replica: Send {
     /// Forgets what it has learnt; the facts are told from the first on.
     fn unlearn(&mut self) {}
 
+    /// Whether the log keeps what the copy has not got, though `keep` would remove it.
+    fn holds(&self) -> bool {
+        false
+    }
+
     /// A fact that the copy holds already.
     fn learn(&mut self, _fact: &CommittedFact) {}
 

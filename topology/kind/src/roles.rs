@@ -19,6 +19,8 @@ pub enum RoleName {
     Store,
     /// Recovery: [`Journal`].
     Journal,
+    /// Reads of what has left the log: [`Archive`](crate::Archive).
+    Archive,
 }
 
 /// Offers and finds roles by node name.
@@ -135,6 +137,28 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the disk fails.
     fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError>;
+
+    /// The last seq of a conversation whose message the store no longer keeps; 0 when it keeps all.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn removed_up_to(&self, _conversation_id: &str) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    /// Makes of messages that the store no longer keeps what later entries have made of them: those that it
+    /// has, and `others`, which it may have or not.
+    ///
+    /// # Errors
+    /// As [`Store::messages`].
+    fn amended(
+        &self,
+        _conversation_id: &str,
+        messages: Vec<wire::Message>,
+        _others: &[wire::Message],
+    ) -> Result<Vec<wire::Message>, StoreError> {
+        Ok(messages)
+    }
 }
 
 /// A conversation as one user sees it.
@@ -154,10 +178,17 @@ impl View {
     }
 }
 
-/// A read that failed: what and where, for the log; the caller answers INTERNAL.
+/// A read that failed: what and where, for the log.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+#[non_exhaustive]
+pub enum StoreError {
+    /// The caller answers INTERNAL.
+    #[error("{0}")]
+    Failed(String),
+    /// Another system did not answer: the same read may succeed later.
+    #[error("{0}")]
+    Away(String),
+}
 
 /// What recoverable state is a fold of.
 #[derive(Clone, Copy, Debug)]
@@ -227,6 +258,10 @@ pub trait Journal: Send + Sync {
 
     /// The last durable position.
     fn durable_lsn(&self) -> Lsn;
+
+    /// A copy has all up to `upto`, and needs what follows: `keep` removes nothing behind it. Said again
+    /// whenever it has moved.
+    fn hold(&self, _copy: &str, _upto: Lsn) {}
 
     /// The data directory's gate, closed while the log cannot take more.
     fn gate(&self) -> crate::Gate;

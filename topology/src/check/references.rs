@@ -43,6 +43,9 @@ fn check_node(node: &Node, known: &Known<'_>, diagnostics: &mut Diagnostics) {
         if known.broken.contains(name) {
             continue;
         }
+        if name.is_empty() && option.default == Some("") {
+            continue;
+        }
         let span = node.place_of(option.name);
         match option.kind {
             OptType::Listener if !known.listeners.contains(name.as_str()) => {

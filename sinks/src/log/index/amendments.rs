@@ -54,6 +54,8 @@ pub(super) struct Amendment {
 #[derive(Default)]
 pub(super) struct Amendments {
     rows: BTreeMap<Slot, Amendment>,
+    /// The edits among them that the log may not hold any more, by seq.
+    edits: BTreeMap<u64, Message>,
     /// The first message that was not looked at, as there were too many before it.
     cut: Option<u64>,
 }
@@ -158,6 +160,26 @@ impl Amendments {
         ControlFlow::Continue(())
     }
 
+    /// Takes those about a message among entries that were read elsewhere.
+    fn take_others(&mut self, target: u64, others: &[Message]) {
+        let about = |entry: &&Message| {
+            entry.action.as_ref().is_some_and(|action| action.target_seq == target)
+        };
+        for entry in others.iter().filter(about) {
+            let nowhere = Place { segment: 0, offset: 0, len: 0 };
+            let Some((slot, amendment)) = Amendment::of(entry, nowhere) else { continue };
+            if slot.class == Class::Edit {
+                self.edits.insert(slot.seq, entry.clone());
+            }
+            self.rows.entry(slot).or_insert(amendment);
+        }
+    }
+
+    fn revoke_of(&self, target: u64) -> Option<&Amendment> {
+        let first = self.of_target(target).next();
+        first.filter(|(slot, _)| slot.class == Class::Revoke).map(|(_, revoke)| revoke)
+    }
+
     fn of_target(&self, target: u64) -> impl Iterator<Item = (&Slot, &Amendment)> {
         self.rows.range(Slot::all_of(&(target..=target)))
     }
@@ -235,6 +257,30 @@ impl Index {
         Ok(messages.len() < before)
     }
 
+    /// The same for messages that the log does not hold any more, with entries that it may not hold either. The
+    /// edits among the messages go with what they edited, which need not be among them.
+    pub(super) fn amend_with(
+        &self,
+        conversation_id: &str,
+        mut messages: Vec<Message>,
+        others: &[Message],
+    ) -> Result<Vec<Message>, LogError> {
+        for message in &mut messages {
+            let target = match (message.r#type(), &message.action) {
+                (MessageType::Edit, Some(action)) => action.target_seq,
+                _ => message.seq,
+            };
+            let mut amendments = self.amendments(conversation_id, target..=target)?;
+            amendments.take_others(target, others);
+            if target == message.seq {
+                self.amend_one(message, &amendments)?;
+            } else if let Some(revoke) = amendments.revoke_of(target) {
+                hide(message, revoke);
+            }
+        }
+        Ok(messages)
+    }
+
     /// The same for a page that must not be cut off at its end: in several looks, if need be.
     pub(super) fn amend_all(
         &self,
@@ -263,13 +309,16 @@ impl Index {
                 }
                 Class::Edit => {
                     amended.edits += 1;
-                    last_edit = Some(amendment);
+                    last_edit = Some((slot.seq, amendment));
                 }
                 Class::React => break,
             }
         }
-        if let Some(edit) = last_edit {
-            let edit = self.segments.message(edit.place)?;
+        if let Some((seq, edit)) = last_edit {
+            let edit = match amendments.edits.get(&seq) {
+                Some(edit) => edit.clone(),
+                None => self.segments.message(edit.place)?,
+            };
             amended.edited_at = edit.created_at;
             message.text = edit.text;
             message.mentions = edit.mentions;
@@ -289,8 +338,7 @@ impl Index {
         {
             let target = action.target_seq;
             let amendments = self.amendments(conversation_id, target..=target)?;
-            let first = amendments.of_target(target).next();
-            if let Some((_, revoke)) = first.filter(|(slot, _)| slot.class == Class::Revoke) {
+            if let Some(revoke) = amendments.revoke_of(target) {
                 hide(message, revoke);
             }
         }

@@ -45,7 +45,7 @@ pub(crate) use rebuild::{read_segment, rebuild};
 pub(crate) use reopen::Reopening;
 pub(crate) use retention::Retention;
 pub(crate) use tables::{MemoryTables, Table, Tables};
-pub(crate) use trim::{Keep, Trim, finish};
+pub(crate) use trim::{Holds, Keep, Trim, finish};
 #[cfg(test)]
 pub(crate) use {
     reopen::Opener,
@@ -81,6 +81,7 @@ pub struct Index {
     pub(crate) segments: Arc<Segments>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) directory: Directory,
+    pub(crate) holds: Holds,
     tables: Arc<dyn Tables>,
     ram: RwLock<Ram>,
     /// Held by whoever writes to the directory; see [`insist`].
@@ -105,7 +106,8 @@ impl Index {
     ) -> Self {
         let directory = Directory::new(Arc::clone(&tables));
         let (ram, writing) = (RwLock::new(Ram::new(open)), Mutex::new(()));
-        Self { segments, progress, directory, tables, ram, writing }
+        let holds = Holds::default();
+        Self { segments, progress, directory, holds, tables, ram, writing }
     }
 
     /// How far the index is behind the log.
@@ -201,6 +203,13 @@ impl Index {
         places.extend(recent);
         places.truncate(limit);
         Ok(places)
+    }
+
+    /// Entries as they came, for tests.
+    #[cfg(test)]
+    pub(crate) fn entries(&self, id: &str, after_seq: u64, limit: usize) -> Vec<wire::Message> {
+        let places = self.places(id, after_seq, limit).expect("read");
+        places.into_iter().map(|place| self.segments.message(place).expect("read")).collect()
     }
 
     fn page(
@@ -448,5 +457,19 @@ impl Store for Index {
     fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError> {
         self.readable()?;
         Ok(self.directory.members(conversation_id)?)
+    }
+
+    fn removed_up_to(&self, conversation_id: &str) -> Result<u64, StoreError> {
+        Ok(self.directory.floor(conversation_id)?)
+    }
+
+    fn amended(
+        &self,
+        conversation_id: &str,
+        messages: Vec<wire::Message>,
+        others: &[wire::Message],
+    ) -> Result<Vec<wire::Message>, StoreError> {
+        self.readable()?;
+        Ok(self.amend_with(conversation_id, messages, others)?)
     }
 }

@@ -1,17 +1,19 @@
 //! Cuts old segments off the front of the log, index and all.
 //!
-//! A segment goes when all in it is older than `keep`, or the log is larger than `keep_bytes`; never
-//! before each partition has a snapshot behind it, which a restart then needs. In this order, so that a
+//! A segment goes when all in it is older than `keep` and in the copies that hold it, or the log is larger than
+//! `keep_bytes`; never before each partition has a snapshot behind it, which a restart then needs. In this order, so that a
 //! crash at any moment leaves a log that opens: the base, which folds what goes; the floors of the
 //! conversations, below which readers look no more; the rows of the index; the files. A start finishes
 //! what was begun.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use imflow_kind::Clock;
 use imflow_proto::record::Lsn;
 use imflow_proto::wire;
+use parking_lot::Mutex;
 use prost::Message as _;
 
 use super::{Index, Table, ram, read_segment};
@@ -26,6 +28,21 @@ use crate::log::snapshots::Snapshots;
 pub(crate) struct Keep {
     pub time: Duration,
     pub bytes: u64,
+}
+
+/// Copies that need what they have not got, and up to where each has all.
+#[derive(Default)]
+pub(crate) struct Holds(Mutex<BTreeMap<String, Lsn>>);
+
+impl Holds {
+    pub(crate) fn set(&self, copy: &str, upto: Lsn) {
+        self.0.lock().insert(copy.to_owned(), upto);
+    }
+
+    /// Up to where all of them have all.
+    fn least(&self) -> Lsn {
+        self.0.lock().values().copied().min().unwrap_or(Lsn::MAX)
+    }
 }
 
 /// Cuts are made for at least one of so many segments, as each writes the base anew.
@@ -60,13 +77,15 @@ impl Trim {
         }
         let covered = self.snapshots.covered(self.partitions);
         let (applied, _) = self.index.directory.applied()?;
+        let held = self.index.holds.least();
         let firsts = self.index.segments.firsts();
         let (mut upto, mut count) = (None, 0);
         for pair in firsts.windows(2) {
             let ((number, _), (_, next_lsn)) = (pair[0], pair[1]);
             let bytes = (firsts.len() - count) as u64 * self.segment_bytes;
             let is_over = self.keep.bytes > 0 && bytes > self.keep.bytes;
-            if number > applied || next_lsn - 1 > covered || !(is_over || self.is_old(number)?) {
+            let goes = is_over || next_lsn - 1 <= held && self.is_old(number)?;
+            if number > applied || next_lsn - 1 > covered || !goes {
                 break;
             }
             (upto, count) = (Some(number), count + 1);

@@ -6,6 +6,8 @@ mod faults;
 mod following;
 mod ground;
 mod index;
+#[cfg(feature = "mongo")]
+mod layers;
 mod recovery;
 mod reopen;
 mod sink;

@@ -1,6 +1,7 @@
 //! For tests of kinds: drives one operator in virtual time, and stands in for the dataflow around a
 //! source or sink.
 
+pub mod archive;
 mod injector;
 
 use std::sync::Arc;

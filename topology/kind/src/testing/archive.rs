@@ -1,0 +1,217 @@
+//! What every store of messages must do, whatever it is made of: one suite that each passes.
+//!
+//! A naive model in memory says what is right.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use imflow_proto::id::first_server_msg_id_at;
+use imflow_proto::record::{Committed, Lsn};
+use imflow_proto::wire::{Action, Message, MessageType};
+
+use crate::{Archive, Logged};
+
+/// A store under test.
+pub trait Subject {
+    /// Writes records that follow each other in the log. Those up to `again` may have been written before, and
+    /// are given once more since a crash came before that was noted.
+    fn write(&mut self, records: &[Logged], again: Lsn);
+
+    /// Its reading side.
+    fn archive(&self) -> Arc<dyn Archive>;
+
+    /// Makes it that time: what is old goes where old messages are kept.
+    fn age(&mut self, now_ms: i64);
+}
+
+const DAY_MS: i64 = 86_400_000;
+/// 2026-01-01T00:00:00Z
+const BEGIN_MS: i64 = 1_767_225_600_000;
+/// A message a day in each conversation.
+const DAYS: u64 = 150;
+const CONVERSATIONS: [&str; 3] = ["c1", "c2", "群聊"];
+
+/// Passes when the stores that `make` gives, each a new and empty one, do what they must.
+///
+/// # Panics
+/// When one does not.
+pub fn conforms(make: &mut dyn FnMut() -> Box<dyn Subject>) {
+    what_is_written_is_read_whole(&mut *make());
+    who_has_the_seq_keeps_it(&mut *make());
+    written_in_parts_and_twice_it_is_the_same(&mut *make());
+    ranges_and_times_are_as_the_model_says_at_every_age(&mut *make());
+    what_acts_on_a_message_is_found(&mut *make());
+}
+
+fn record(lsn: Lsn, message: Message) -> Logged {
+    Logged::Message(Box::new(Committed::recovered(lsn, message)))
+}
+
+fn message(lsn: Lsn, conversation: &str, seq: u64, at_ms: i64) -> Message {
+    Message {
+        conversation_id: conversation.into(),
+        seq,
+        server_msg_id: first_server_msg_id_at(at_ms) + lsn as i64,
+        client_msg_id: format!("alice-phone-{lsn}-{at_ms}"),
+        sender_id: "alice".into(),
+        r#type: MessageType::Text.into(),
+        text: format!("number {lsn}, 你好"),
+        created_at: at_ms,
+        ..Message::default()
+    }
+}
+
+/// A message a day in each conversation, one after the other; some share their time.
+fn story() -> Vec<Message> {
+    let mut lsn = 0;
+    let mut story = Vec::new();
+    for day in 1..=DAYS {
+        for id in CONVERSATIONS {
+            lsn += 1;
+            let day = if day % 10 == 0 { day - 1 } else { day };
+            story.push(message(
+                lsn,
+                id,
+                story.len() as u64 / 3 + 1,
+                BEGIN_MS + day as i64 * DAY_MS,
+            ));
+        }
+    }
+    story
+}
+
+fn records(story: &[Message]) -> Vec<Logged> {
+    (1..).zip(story).map(|(lsn, message)| record(lsn, message.clone())).collect()
+}
+
+/// All that a store has of a conversation.
+fn all(archive: &dyn Archive, id: &str) -> Vec<Message> {
+    archive.first(id, 0..u64::MAX, 10_000).expect("read")
+}
+
+fn what_is_written_is_read_whole(store: &mut dyn Subject) {
+    let mut whole = message(1, "c1", 1, BEGIN_MS);
+    whole.payload = vec![0, 1, 255].into();
+    whole.mentions = vec!["bob".into()];
+    (whole.mention_all, whole.reply_to) = (true, 7);
+    let mut edit = message(2, "c1", 2, BEGIN_MS + 1);
+    edit.r#type = MessageType::Edit.into();
+    edit.action = Some(
+        Action { target_seq: 1, target_sender_id: "alice".into(), ..Action::default() }.into(),
+    );
+    store.write(&records(&[whole.clone(), edit.clone()]), 0);
+    assert_eq!(all(&*store.archive(), "c1"), [whole, edit]);
+    assert_eq!(all(&*store.archive(), "c2"), []);
+}
+
+fn who_has_the_seq_keeps_it(store: &mut dyn Subject) {
+    let first = message(1, "c1", 1, BEGIN_MS);
+    store.write(&records(std::slice::from_ref(&first)), 0);
+    let mut other = message(1, "c1", 1, BEGIN_MS + 5);
+    (other.server_msg_id, other.text) = (first.server_msg_id + 77, "of another owner".into());
+    store.write(&[record(1, other)], 1);
+    let second = message(2, "c1", 2, BEGIN_MS + 6);
+    store.write(&[record(2, second.clone())], 0);
+    assert_eq!(all(&*store.archive(), "c1"), [first, second]);
+}
+
+fn written_in_parts_and_twice_it_is_the_same(store: &mut dyn Subject) {
+    let story = story();
+    let records = records(&story);
+    // Each part begins before the end of the one before, or at it.
+    let mut written = 0;
+    for end in [1, 2, 40, 41, 200, 333, records.len()] {
+        let begin = written - written / 3;
+        store.write(&records[begin..end], written as Lsn);
+        written = end;
+    }
+    let read = |store: &dyn Subject| CONVERSATIONS.map(|id| all(&*store.archive(), id));
+    let once = read(store);
+    for (id, read) in CONVERSATIONS.iter().zip(&once) {
+        let of: Vec<_> = story.iter().filter(|m| m.conversation_id == *id).cloned().collect();
+        assert_eq!(read, &of, "{id}");
+    }
+    store.write(&records, records.len() as Lsn);
+    assert!(read(store) == once, "again from the first on");
+    store.age(BEGIN_MS + 100 * DAY_MS);
+    store.write(&records, records.len() as Lsn);
+    assert!(read(store) == once, "and again when some had moved");
+    store.age(BEGIN_MS + 101 * DAY_MS);
+    assert!(read(store) == once, "and moved anew");
+}
+
+fn ranges_and_times_are_as_the_model_says_at_every_age(store: &mut dyn Subject) {
+    let story = story();
+    store.write(&records(&story), 0);
+    let mut dice = 1_u64;
+    let mut below = |bound: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % bound
+    };
+    for age in [0, 35, 64, 95, 140, 179] {
+        store.age(BEGIN_MS + age * DAY_MS);
+        let archive = store.archive();
+        for _ in 0..25 {
+            let id = CONVERSATIONS[below(3) as usize];
+            let of = story.iter().filter(|message| message.conversation_id == id);
+            let of: Vec<&Message> = of.collect();
+            let (start, limit) = (below(DAYS + 10), below(60) as usize + 1);
+            let range = start..start + below(DAYS);
+            let told = |read: &[Message]| read.iter().map(|m| m.seq).collect::<Vec<_>>();
+            let first = archive.first(id, range.clone(), limit).expect("read");
+            assert_eq!(
+                told(&first),
+                of_range(&of, &range).take(limit).collect::<Vec<_>>(),
+                "{range:?}, {limit}, day {age}"
+            );
+            let last = archive.last(id, range.clone(), limit).expect("read");
+            let mut wanted: Vec<u64> = of_range(&of, &range).rev().take(limit).collect();
+            wanted.reverse();
+            assert_eq!(told(&last), wanted, "the last of {range:?}, {limit}, day {age}");
+            assert!(first.iter().all(|read| of.contains(&read)), "whole");
+            let time = BEGIN_MS + below(DAYS + 10) as i64 * DAY_MS + below(2) as i64;
+            let earlier = of.iter().filter(|m| m.created_at < time && m.seq < range.end);
+            let wanted = earlier.map(|m| m.seq).max().unwrap_or(0);
+            assert_eq!(
+                archive.seq_before(id, time, range.end).expect("read"),
+                wanted,
+                "{time}, day {age}"
+            );
+        }
+    }
+}
+
+fn of_range<'m>(
+    of: &'m [&Message],
+    range: &'m Range<u64>,
+) -> impl DoubleEndedIterator<Item = u64> + 'm {
+    of.iter().map(|message| message.seq).filter(|seq| range.contains(seq))
+}
+
+fn what_acts_on_a_message_is_found(store: &mut dyn Subject) {
+    let mut story = Vec::new();
+    for seq in 1..=60 {
+        let mut message = message(seq, "c1", seq, BEGIN_MS + seq as i64 * DAY_MS);
+        if seq % 4 == 0 {
+            message.r#type =
+                [MessageType::Edit, MessageType::Revoke][(seq / 4 % 2) as usize].into();
+            message.action = Some(Action { target_seq: seq / 8, ..Action::default() }.into());
+        }
+        story.push(message);
+    }
+    store.write(&records(&story), 0);
+    for age in [0, 50, 75, 150] {
+        store.age(BEGIN_MS + age * DAY_MS);
+        let archive = store.archive();
+        let about = |targets: &[u64]| {
+            let found = archive.about("c1", targets, 100).expect("read");
+            let mut seqs: Vec<u64> = found.iter().map(|entry| entry.seq).collect();
+            seqs.sort_unstable();
+            assert!(found.iter().all(|entry| story.contains(entry)));
+            seqs
+        };
+        assert_eq!(about(&[1]), [8, 12], "day {age}");
+        assert_eq!(about(&[2, 5, 99]), [16, 20, 40, 44], "day {age}");
+        assert_eq!(about(&[33]), Vec::<u64>::new(), "day {age}");
+    }
+}
