@@ -70,7 +70,9 @@ pub static DESCRIPTION: Description = Description {
           else), snapshots of the operators' state in `snapshots/`. A damaged record refuses to start and names file and offset; \
           a write that was cut short by a crash is cut off, as nobody was told of it. A failed write or fdatasync ends the process.\n\n\
           With `keep` or `keep_bytes` the oldest segments go, when a segment is full and snapshots cover them. Facts and seqs stay, folded into \
-          `log/BASE`; history says up to which seq messages were removed, and a repeat of a removed message is a new one.",
+          `log/BASE`; history says up to which seq messages were removed, and a repeat of a removed message is a new one.\n\n\
+          With `archive`, segments whose messages are all older than `hot` move to that folder, when a segment is full; a link stays in their place. They are \
+          read as before, and `keep` removes them there.",
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
@@ -127,6 +129,18 @@ pub static DESCRIPTION: Description = Description {
             "0B",
             "how large the log may become before its oldest segments go; `0B`: as large as it will",
         ),
+        Opt::new(
+            "archive",
+            OptType::Text,
+            "",
+            "a folder for segments that are older than `hot`, perhaps on a slower disk, of this log alone; empty: they stay in `log/`",
+        ),
+        Opt::new(
+            "hot",
+            OptType::Duration(1_000, 36_500 * 86_400_000),
+            "30d",
+            "age of its newest message at which a segment moves to `archive`",
+        ),
     ],
     provides: &[RoleName::Store, RoleName::Journal],
     claims: &[Claim { thing: "the log of the data directory", key: &[ClaimKey::Fixed("log")] }],
@@ -165,6 +179,11 @@ pub static DESCRIPTION: Description = Description {
             what: "size of the log",
             bound: "`keep`, `keep_bytes`",
             policy: "the oldest segments go when one is full and snapshots cover them",
+        },
+        Limit {
+            what: "segments moved to `archive`",
+            bound: "2, each time that one is full",
+            policy: "the others wait; where they cannot be moved they stay, and an error is told",
         },
         Limit {
             what: "amendments that a page looks at",

@@ -1,6 +1,7 @@
 //! A log that was opened: what recovery found, the roles it offers, and the workings that either form
 //! of the sink drives, on threads or step by step.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Lock};
 use super::index::{
-    Index, Indexer, Ingester, Keep, Policy, Retention, Tables, Trim, finish, rebuild,
+    Cool, Index, Indexer, Ingester, Keep, Policy, Retention, Tables, Trim, finish, rebuild,
 };
 use super::journal::LogJournal;
 use super::lookups::Lookups;
@@ -90,6 +91,8 @@ pub(crate) struct Opened {
     files: Arc<dyn Files>,
     snapshots: Arc<Snapshots>,
     keep: Keep,
+    archive: Option<PathBuf>,
+    hot: Duration,
     partitions: u32,
 }
 
@@ -130,6 +133,10 @@ impl Opened {
                 time: context.options.duration("keep"),
                 bytes: context.options.size("keep_bytes"),
             },
+            archive: Some(context.options.text("archive"))
+                .filter(|folder| !folder.is_empty())
+                .map(|folder| context.data.join(folder)),
+            hot: context.options.duration("hot"),
             partitions: context.partitions,
         };
         Ok((opened, snapshots))
@@ -142,7 +149,8 @@ impl Opened {
 
     /// Builds the workings; what they have done goes to `injector`.
     pub(crate) fn works(self, injector: Arc<dyn Injector>) -> Works {
-        let Self { parts, clock, retain, policy, files, snapshots, keep, partitions } = self;
+        let Self { parts, clock, retain, policy, files, snapshots, keep, archive, hot, partitions } =
+            self;
         let Parts { segments, space, progress, index, tail } = parts;
         let completions = Completions::new(Arc::clone(&injector));
         let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock), retain);
@@ -156,6 +164,14 @@ impl Opened {
             segment_bytes: space.sizes.segment,
             due_ms: i64::MIN,
         };
+        let cool = Cool {
+            index: Arc::clone(&index),
+            clock: Arc::clone(&clock),
+            folder: archive,
+            hot,
+            moved: 0,
+            due_ms: i64::MIN,
+        };
         Works {
             committer: Committer::new(segments, Arc::clone(&space), progress, completions, tail),
             indexer: Indexer { index: Arc::clone(&index), space: Arc::clone(&space) },
@@ -165,6 +181,7 @@ impl Opened {
                 policy,
                 retention,
                 trim,
+                cool,
             ),
             references: References { index: Arc::clone(&index), injector: Arc::clone(&injector) },
             lookups: Lookups { index, space, clock, retain, injector },

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -88,6 +89,17 @@ impl Segments {
     /// What is left of the records before the first segment.
     pub(crate) fn base(&self) -> Result<Base, LogError> {
         Base::load(&*self.files)
+    }
+
+    /// Moves a segment that is written no more to another folder.
+    pub(crate) fn move_out(&self, number: u32, folder: &Path) -> Result<bool, LogError> {
+        let moved = self.files.move_out(&name(number), folder);
+        let moved = moved.map_err(LogError::io("move to the archive", self.path(number)))?;
+        if moved {
+            // Whoever reads it now goes on with the old file.
+            self.open.lock().remove(&number);
+        }
+        Ok(moved)
     }
 
     /// Drops a segment and what it holds.

@@ -26,7 +26,7 @@ use imflow_kind::{
     Archive, Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt,
     OptType, Port, RoleName, Sink, StartError, State, Store, Time,
 };
-use imflow_proto::record::{Query, Reply};
+use imflow_proto::record::{Ask, Query, Reply};
 use imflow_proto::wire::{Error, ErrorCode};
 use imflow_proto::{Record, RecordType};
 
@@ -47,7 +47,7 @@ pub static DESCRIPTION: Description = Description {
           merges all conversations of the caller by time, up to 10,000; `cursors` lists those of a conversation, at most \
           1,000 a page.\n\n\
           With `archive`, what `keep` of the log has removed is read from there and joined to what the log has: no gap and nothing twice; \
-          `removedUpToSeq` tells of what neither has. Only such queries wait for the other system, and are answered BUSY while it is away.",
+          `removedUpToSeq` tells of what neither has. A timeline ends where the log does. Only such queries wait for the other system, and are answered BUSY while it is away.",
     // Takes queries in the stage that they come from: those of clients never enter the message path.
     key: Key::Inherit,
     state: State::None,
@@ -208,7 +208,10 @@ impl Desk {
 
     fn serve(&self, worker: usize, query: Arc<Query>, injector: &dyn Injector) {
         let layers = Layers::new(&*self.store, self.archive.as_deref());
-        let has_layers = self.archive.is_some() || self.beyond.is_some();
+        // Merging all conversations would ask the archive once for each that lies there, and nobody's newest
+        // messages may depend on it: a timeline ends where the log does.
+        let is_timeline = matches!(query.ask, Ask::Timeline(_));
+        let has_layers = !is_timeline && (self.archive.is_some() || self.beyond.is_some());
         let reply = reply_to(&query, if has_layers { &layers } else { &*self.store });
         match &self.beyond {
             Some(beyond) if layers.is_wanted() => pass_on(beyond, worker, query),
@@ -259,7 +262,7 @@ impl Intake for ReaderIntake {
 mod tests {
     use super::*;
     use imflow_kind::testing::Answers;
-    use imflow_proto::record::{Ask, Scopes, Session};
+    use imflow_proto::record::{Scopes, Session};
     use imflow_proto::wire::envelope::Body;
 
     #[test]

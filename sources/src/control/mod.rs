@@ -13,6 +13,7 @@ mod key;
 mod messages;
 mod openapi;
 mod pace;
+mod queries;
 mod request;
 mod seed;
 mod simulated;
@@ -33,6 +34,7 @@ use imflow_kind::{
 use imflow_proto::RecordType;
 
 use self::pace::Pace;
+use self::queries::{Limits, Queries};
 use crate::HttpListener;
 use crate::auth::Secrets;
 
@@ -42,7 +44,9 @@ const DESCRIPTION: Description = Description {
     summary: "serves the control API: conversations, members, roles, mutes, bans, and messages of bots over HTTP",
     doc: "Serves `/v1/...` on a listener, for bearers of a key from `imflow token --admin`; the OpenAPI document is at \
           `/v1/openapi.json`.\n\nThe answer to a change means that it is on disk and in force: a member who was added \
-          can send from then on.",
+          can send from then on.\n\n`POST /v1/queries` starts a read of history in the background, for long ranges and for what lies in \
+          an archive: its answer is an id, under which `GET /v1/queries/{id}` tells how far it is and gives its pages. It asks as `userId` may, waits \
+          while the service is busy or the archive away, and is kept for `query_keep`.",
     key: Key::Inherit,
     state: State::None,
     inputs: &[],
@@ -66,6 +70,25 @@ const DESCRIPTION: Description = Description {
             "10s",
             "after this a call is answered TIMEOUT",
         ),
+        Opt::new(
+            "queries",
+            OptType::Integer(1, 1_000),
+            "32",
+            "queries in the background that are kept at a time",
+        ),
+        Opt::new("queries_of_user", OptType::Integer(1, 1_000), "4", "of these, of one user"),
+        Opt::new(
+            "query_messages",
+            OptType::Integer(1, 100_000),
+            "10000",
+            "messages that one of them reads, at most",
+        ),
+        Opt::new(
+            "query_keep",
+            OptType::Duration(1_000, 86_400_000),
+            "10m",
+            "how long one is kept when it has ended",
+        ),
     ],
     provides: &[],
     claims: &[Claim {
@@ -78,6 +101,21 @@ const DESCRIPTION: Description = Description {
             what: "reads at a time",
             bound: "8",
             policy: "more wait their turn, up to the timeout",
+        },
+        Limit {
+            what: "queries in the background",
+            bound: "`queries`, and `queries_of_user`",
+            policy: "the next is refused with BUSY",
+        },
+        Limit {
+            what: "what such a query holds",
+            bound: "`query_messages`, 8 MiB",
+            policy: "it ends, with `more` set",
+        },
+        Limit {
+            what: "a page of it that the service does not give",
+            bound: "60 tries",
+            policy: "it ends as FAILED, with the last reason",
         },
     ],
     script: Some(&simulated::SCRIPT),
@@ -105,6 +143,7 @@ struct Shared {
     timeout: Duration,
     /// What runs, if the process tells.
     topology: Option<Topology>,
+    queries: Queries,
 }
 
 impl Shared {
@@ -118,7 +157,8 @@ impl Shared {
         let clock = Arc::clone(&context.clock);
         let timeout = context.options.duration("timeout");
         let topology = context.roles.find(Topology::NAME);
-        Ok(Self { injector, store, clock, pace, timeout, topology })
+        let queries = Queries::new(Limits::of(&context.options));
+        Ok(Self { injector, store, clock, pace, timeout, topology, queries })
     }
 }
 
@@ -151,7 +191,10 @@ fn guarded(shared: &Arc<Shared>, secrets: Secrets) -> Router {
 
 /// Every route; those that rule anything are behind `guard`.
 fn routes(guard: impl FnOnce(Router<Arc<Shared>>) -> Router<Arc<Shared>>) -> Router<Arc<Shared>> {
-    let ruling = facts::routes().merge(messages::routes()).merge(topology::routes());
+    let ruling = facts::routes()
+        .merge(messages::routes())
+        .merge(queries::routes())
+        .merge(topology::routes());
     guard(Router::new().nest("/v1", ruling))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))
         .layer(axum::extract::DefaultBodyLimit::max(request::MAX_BODY_BYTES))

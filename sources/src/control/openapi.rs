@@ -5,7 +5,7 @@ use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use super::{facts, messages, topology};
+use super::{facts, messages, queries, topology};
 
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
@@ -70,6 +70,9 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         messages::revoke_message,
         messages::list_cursors,
         messages::timeline,
+        queries::start_query,
+        queries::get_query,
+        queries::delete_query,
         topology::get_topology,
     )
 )]

@@ -1,5 +1,6 @@
 //! How a call waits: on the machine's clock and a pool of threads, or in virtual time on one thread.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,14 @@ impl Pace {
         }
     }
 
+    /// Runs a task beside the call.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Self::Real { .. } => drop(tokio::spawn(task)),
+            Self::Virtual(alarms) => alarms.tasks.lock().push(Box::pin(task)),
+        }
+    }
+
     /// Reads from a store, off the I/O threads.
     pub(super) async fn read<T: Send + 'static>(
         &self,
@@ -43,15 +52,19 @@ impl Pace {
     }
 }
 
-/// Sleepers in virtual time.
+/// A task beside the calls.
+pub(super) type Spawned = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Sleepers in virtual time, and tasks that nobody polls yet.
 pub(super) struct Alarms {
     clock: Arc<dyn Clock>,
     set: Mutex<Vec<(u64, oneshot::Sender<()>)>>,
+    tasks: Mutex<Vec<Spawned>>,
 }
 
 impl Alarms {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, set: Mutex::default() })
+        Arc::new(Self { clock, set: Mutex::default(), tasks: Mutex::default() })
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -60,6 +73,11 @@ impl Alarms {
         self.set.lock().push((due, alarm));
         // An alarm is dropped only by ringing.
         let _ = rings.await;
+    }
+
+    /// Takes the tasks that were begun since the last call.
+    pub(super) fn take_tasks(&self) -> Vec<Spawned> {
+        std::mem::take(&mut *self.tasks.lock())
     }
 
     /// When the next sleeper wakes; those who sleep no more do not count.

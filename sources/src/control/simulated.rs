@@ -105,6 +105,14 @@ impl Source for Simulated {
             let clock = &self.context.clock;
             self.calls.extend(acts.iter().map(|act| respond(router.clone(), act, clock)));
         }
+        // They are polled as calls are, which end with nothing to show.
+        self.calls.extend(self.alarms.take_tasks().into_iter().map(|task| -> Call {
+            moved = true;
+            Box::pin(async move {
+                task.await;
+                None
+            })
+        }));
         let mut context = Context::from_waker(Waker::noop());
         let world = &self.world;
         self.calls.retain_mut(|call| match call.as_mut().poll(&mut context) {

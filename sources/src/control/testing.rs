@@ -10,11 +10,22 @@ use imflow_proto::wire::{ConversationInfo, ConversationList, CursorList, MemberI
 
 use super::Shared;
 use super::pace::Pace;
+use super::queries::{Limits, Queries};
 
 /// What the clock of the tests says.
 pub(super) const NOW_MS: u64 = 1_000_000;
 
 pub(super) fn shared(injector: Arc<FakeInjector>) -> Arc<Shared> {
+    shared_with(injector, |_| {})
+}
+
+pub(super) fn shared_with(
+    injector: Arc<FakeInjector>,
+    change: impl FnOnce(&mut Limits),
+) -> Arc<Shared> {
+    let mut limits =
+        Limits { queries: 8, queries_of_user: 4, query_messages: 1_000, query_keep_ms: 1_000 };
+    change(&mut limits);
     Arc::new(Shared {
         injector,
         store: Arc::new(Lobby),
@@ -22,6 +33,7 @@ pub(super) fn shared(injector: Arc<FakeInjector>) -> Arc<Shared> {
         pace: Pace::real(),
         timeout: Duration::from_secs(1),
         topology: None,
+        queries: Queries::new(limits),
     })
 }
 

@@ -67,15 +67,57 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Where a file lies that was moved out of the folder.
+    fn moved_to(&self, name: &str) -> Option<PathBuf> {
+        fs::read_link(self.folder.join(name)).ok()
+    }
+
+    /// Puts a file that was written beside it in the place of another.
+    fn put(&self, temporary: &Path, name: &str) -> io::Result<()> {
+        let moved = self.moved_to(name);
+        fs::rename(temporary, self.folder.join(name))?;
+        self.sync_folder()?;
+        moved.map_or(Ok(()), fs::remove_file)
+    }
+}
+
+/// Copies a file, durably, unless it is there already.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        // A copy that was not used yet, or the file of another log.
+        return match fs::read(from)? == fs::read(to)? {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!(
+                    "`{}` is there and is another file; give each log an archive of its own",
+                    to.display()
+                ),
+            )),
+        };
+    }
+    let temporary = to.with_extension("tmp");
+    fs::copy(from, &temporary)?;
+    File::open(&temporary)?.sync_all()?;
+    fs::rename(&temporary, to)?;
+    to.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 impl Files for Disk {
     fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.folder)?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-        let mut names = names.collect::<io::Result<Vec<_>>>()?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // What a link of ours points to is removed before the link.
+            if entry.path().exists() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
         names.sort_unstable();
         Ok(names)
     }
@@ -93,8 +135,7 @@ impl Files for Disk {
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&temporary, self.folder.join(name))?;
-        self.sync_folder()
+        self.put(&temporary, name)
     }
 
     fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Arc<dyn LogFile>> {
@@ -103,8 +144,7 @@ impl Files for Disk {
             // Gives the room back at once; the first error is the one to tell.
             let _ = fs::remove_file(self.folder.join(&temporary));
         })?;
-        fs::rename(self.folder.join(&temporary), self.folder.join(name))?;
-        self.sync_folder()?;
+        self.put(&self.folder.join(&temporary), name)?;
         Ok(Arc::new(DiskFile { file, size }))
     }
 
@@ -115,8 +155,27 @@ impl Files for Disk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        if let Some(moved) = self.moved_to(name) {
+            fs::remove_file(moved)?;
+        }
         fs::remove_file(self.folder.join(name))?;
         self.sync_folder()
+    }
+
+    fn move_out(&self, name: &str, folder: &Path) -> io::Result<bool> {
+        let file = self.folder.join(name);
+        if self.moved_to(name).is_some() {
+            return Ok(false);
+        }
+        fs::create_dir_all(folder)?;
+        let to = folder.canonicalize()?.join(name);
+        copy(&file, &to)?;
+        let link = self.folder.join(format!("{name}.link"));
+        let _ = fs::remove_file(&link); // of a move that was cut short
+        std::os::unix::fs::symlink(&to, &link)?;
+        fs::rename(&link, &file)?;
+        self.sync_folder()?;
+        Ok(true)
     }
 }
 
@@ -192,6 +251,44 @@ mod tests {
         );
         drop(held);
         Lock::take(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_out_is_found_replaced_and_removed_as_before() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (disk, cold) =
+            (Disk::open(folder.path().join("log")).expect("made"), folder.path().join("cold"));
+        for name in ["a", "b", "c"] {
+            disk.replace(name, name.as_bytes()).expect("written");
+        }
+        // As if the move of `a` had been cut short behind its copy.
+        fs::create_dir(&cold).expect("made");
+        fs::write(cold.join("a"), "a").expect("written");
+        fs::write(folder.path().join("log/a.link"), "").expect("written");
+        assert!(disk.move_out("a", &cold).expect("moved"));
+        assert!(disk.move_out("b", &cold).expect("moved"));
+        assert!(!disk.move_out("a", &cold).expect("it was"));
+        assert_eq!(disk.read("a").expect("read").as_deref(), Some(&b"a"[..]));
+        assert_eq!(disk.open("b").expect("opened").size(), 1);
+        assert_eq!(disk.list().expect("listed"), ["a", "b", "c"]);
+
+        fs::write(cold.join("c"), "x").expect("written");
+        let refused = disk.move_out("c", &cold).expect_err("of another log").to_string();
+        assert!(refused.contains("archive of its own"), "{refused}");
+        assert_eq!(fs::read(cold.join("c")).expect("there"), b"x");
+
+        disk.replace("b", b"anew").expect("written");
+        disk.remove("a").expect("removed");
+        assert_eq!(
+            fs::read_dir(&cold).expect("there").count(),
+            1,
+            "nothing of `a` and the old `b` is left"
+        );
+        assert_eq!(disk.list().expect("listed"), ["b", "c"]);
+        // A removal that was cut short.
+        assert!(disk.move_out("b", &cold).expect("moved"));
+        fs::remove_file(cold.join("b")).expect("removed");
+        assert_eq!(disk.list().expect("listed"), ["c"]);
     }
 
     #[test]

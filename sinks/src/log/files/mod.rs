@@ -8,6 +8,7 @@ mod disk;
 mod memory;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use disk::{Disk, Lock};
@@ -27,8 +28,13 @@ pub(crate) trait Files: Send + Sync {
     fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Arc<dyn LogFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
-    /// Removes a file.
+    /// Removes a file, wherever it lies.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Moves a file that is written no more to another folder, durably; under its name it is found as before.
+    /// Gives whether it had to be moved. What another file holds there is left alone, as an error.
+    fn move_out(&self, _name: &str, _folder: &Path) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A file of fixed size.

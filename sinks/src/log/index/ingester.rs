@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::ram::RamSegment;
 use super::tables::{Table, Tables};
-use super::{Index, Retention, Trim};
+use super::{Cool, Index, Retention, Trim};
 use crate::log::LogError;
 use crate::log::space::Space;
 
@@ -28,6 +28,7 @@ pub(crate) struct Ingester {
     policy: Policy,
     retention: Retention,
     pub(crate) trim: Trim,
+    pub(crate) cool: Cool,
     /// Sealed segments that are kept in memory, oldest first.
     kept: VecDeque<u32>,
 }
@@ -39,8 +40,9 @@ impl Ingester {
         policy: Policy,
         retention: Retention,
         trim: Trim,
+        cool: Cool,
     ) -> Self {
-        Self { index, space, policy, retention, trim, kept: VecDeque::new() }
+        Self { index, space, policy, retention, trim, cool, kept: VecDeque::new() }
     }
 
     /// Takes segments until the indexer has ended.
@@ -62,6 +64,7 @@ impl Ingester {
                 if moved {
                     self.purge();
                     self.trim();
+                    self.cool();
                 }
                 moved
             }
@@ -93,7 +96,16 @@ impl Ingester {
         }
     }
 
-    /// Moves one segment.
+    /// Moves old segments to the archive, if there is one.
+    pub(crate) fn cool(&mut self) {
+        if let Err(error) = self.cool.step() {
+            tracing::error!(
+                "{error}; old segments stay in the log's folder until the next one is full"
+            );
+        }
+    }
+
+    /// Moves one segment into the tables.
     pub(crate) fn move_in(&self, segment: &RamSegment) -> Result<(), LogError> {
         let generation = self.index.tables.generation();
         store_rows(segment, &*self.index.tables)?;

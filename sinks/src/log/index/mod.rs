@@ -9,6 +9,7 @@
 //! no reader ever finds a gap between the two.
 
 mod amendments;
+mod cool;
 mod directory;
 mod fjall;
 mod indexer;
@@ -34,6 +35,7 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 
 pub(crate) use self::fjall::FjallFolder;
+pub(crate) use cool::Cool;
 pub(crate) use directory::{Directory, Views};
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};

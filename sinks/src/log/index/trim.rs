@@ -21,6 +21,7 @@ use crate::log::LogError;
 use crate::log::base::Base;
 use crate::log::files::Files;
 use crate::log::frame::MESSAGE;
+use crate::log::segments::Segments;
 use crate::log::snapshots::Snapshots;
 
 /// How much of the log is kept; zeros: all of it.
@@ -99,16 +100,7 @@ impl Trim {
         if self.keep.time.is_zero() || now_ms < self.due_ms {
             return Ok(false);
         }
-        let mut newest_ms = i64::MIN;
-        let segments = &self.index.segments;
-        segments.visit_segment(number, Lsn::MAX, &mut |record| {
-            if record.kind == MESSAGE
-                && let Ok(message) = wire::Message::decode(record.payload)
-            {
-                newest_ms = newest_ms.max(message.created_at);
-            }
-            Ok(())
-        })?;
+        let newest_ms = newest_ms(&self.index.segments, number)?;
         let due_ms = newest_ms.saturating_add(self.keep.time.as_millis() as i64);
         if now_ms > due_ms {
             return Ok(true);
@@ -116,6 +108,20 @@ impl Trim {
         self.due_ms = due_ms + 1;
         Ok(false)
     }
+}
+
+/// When the newest message of a segment was made, in milliseconds since the Unix epoch.
+pub(super) fn newest_ms(segments: &Segments, number: u32) -> Result<i64, LogError> {
+    let mut newest_ms = i64::MIN;
+    segments.visit_segment(number, Lsn::MAX, &mut |record| {
+        if record.kind == MESSAGE
+            && let Ok(message) = wire::Message::decode(record.payload)
+        {
+            newest_ms = newest_ms.max(message.created_at);
+        }
+        Ok(())
+    })?;
+    Ok(newest_ms)
 }
 
 /// Takes what a base covers out of the index and off the disk.

@@ -1,6 +1,7 @@
 //! The log as a whole over files in memory, its threads stepped by hand.
 
 mod amendments;
+mod cool;
 mod failing_disk;
 mod faults;
 mod following;
@@ -31,8 +32,8 @@ use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Memory};
 use super::index::{
-    Directory, Index, Indexer, Ingester, Keep, MemoryTables, Policy, RamSegment, Retention, Tables,
-    Trim,
+    Cool, Directory, Index, Indexer, Ingester, Keep, MemoryTables, Policy, RamSegment, Retention,
+    Tables, Trim,
 };
 use super::parts::{Parts, Storage};
 use super::snapshots::Snapshots;
@@ -90,8 +91,16 @@ impl Rig {
             segment_bytes: SIZES.segment,
             due_ms: i64::MIN,
         };
-        let ingester =
-            Ingester::new(Arc::clone(&index), Arc::clone(&space), Policy::Ingest, retention, trim);
+        let cool = Cool {
+            index: Arc::clone(&index),
+            clock: Arc::clone(&clock) as _,
+            folder: None,
+            hot: Duration::from_secs(10),
+            moved: 0,
+            due_ms: i64::MIN,
+        };
+        let (of, room) = (Arc::clone(&index), Arc::clone(&space));
+        let ingester = Ingester::new(of, room, Policy::Ingest, retention, trim, cool);
         let (gate, answers, sealed) = (space.gate(), Arc::default(), Vec::new());
         Ok(Self {
             storage,
