@@ -143,7 +143,8 @@ impl Store for Layers<'_> {
         let wanted = limit.saturating_sub(recent.items.len());
         let range = after_seq + 1..before_seq.min(floor + 1);
         if range.is_empty() {
-            return Ok(recent);
+            // Nothing of what is gone was asked for.
+            return Ok(Messages { removed_up_to_seq: 0, ..recent });
         }
         let end = range.end;
         let old = self.archive()?.last(id, range, wanted.max(1))?;

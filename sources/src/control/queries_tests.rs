@@ -18,11 +18,13 @@ fn dataflow(is_refusing: bool) -> Arc<FakeInjector> {
         let Ask::History(history) = &query.ask else { panic!("{query:?}") };
         if is_refusing {
             let error = Error::of(ErrorCode::NotAMember, "not a member");
-            return query.ticket.answer(Body::Error(error));
+            query.ticket.answer(Body::Error(error));
+            return;
         }
         if calls.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
             let busy = Error::of(ErrorCode::Busy, "away").retry_after(1);
-            return query.ticket.answer(Body::Error(busy));
+            query.ticket.answer(Body::Error(busy));
+            return;
         }
         let limit = u64::from(history.limit);
         let end = if history.before_seq > 0 { history.before_seq } else { LAST + 1 };

@@ -35,11 +35,11 @@ fn old_segments_are_read_restarted_and_removed_from_where_they_were_moved() {
     }
     rig.ingest();
     let all = rig.index.segments.numbers().len();
-    // Message n is of the time 1,000 + n; the first segment has about seven.
+    // Message n is of the time 1,000 + n; the first segment has about twenty.
     rig.clock.advance_to(10_500);
     rig.ingester.cool();
     assert_eq!(cold(folder.path()), 0, "none is ten seconds old");
-    rig.clock.advance_to(11_020);
+    rig.clock.advance_to(11_030);
     rig.ingester.cool();
     assert!((1..=3).contains(&cold(folder.path())), "{}", cold(folder.path()));
     rig.clock.advance_to(1 << 40);

@@ -103,7 +103,7 @@ fn whole_and_cut() -> (Rig, Rig, u64) {
         rig.ingest();
     }
     let [whole, mut cut] = rigs;
-    cut.ingester.trim.keep = Keep { bytes: 4 * SIZES.segment, ..Keep::default() };
+    cut.ingester.trim.keep = Keep { bytes: 2 * SIZES.segment, ..Keep::default() };
     cut.snapshots.save(0, cut.index.lag().committed, b"state");
     cut.ingester.trim();
     let floor = cut.index.removed_up_to("c").expect("read");
@@ -185,7 +185,10 @@ fn what_the_archive_lacks_is_told_as_removed() {
             let (shown, removed) = follow(&layers, limit, backwards);
             let wanted: Vec<u64> = (1..=LAST).filter(lacks).collect();
             assert_eq!(shown, wanted, "each once: {limit}, {backwards}");
-            assert_eq!(removed, [4, 20, floor], "{limit}, {backwards}");
+            // A page that lies between two holes tells of the later one, which covers both.
+            let told = removed.iter().filter(|seq| **seq != 4).copied();
+            assert_eq!(told.collect::<Vec<_>>(), [20, floor], "{limit}, {backwards}");
+            assert!(backwards || removed.contains(&4), "{limit}");
         }
     }
     let empty = Kept::default();
