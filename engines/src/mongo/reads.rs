@@ -29,8 +29,20 @@ const SIDE_BY_SIDE: usize = 4;
 pub struct MongoArchive {
     settings: Settings,
     options: ClientOptions,
-    runtime: Runtime,
+    /// Always there, until it ends.
+    runtime: Option<Runtime>,
     database: Mutex<Option<Database>>,
+}
+
+impl Drop for MongoArchive {
+    /// It may end on a thread of another runtime, where none may wait.
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        let entered = runtime.enter();
+        drop(self.database.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(entered);
+        runtime.shutdown_background();
+    }
 }
 
 /// Which end of a range is wanted.
@@ -47,7 +59,7 @@ impl MongoArchive {
     /// When the address is none, as a sentence.
     pub fn new(settings: Settings) -> Result<Self, String> {
         let (runtime, options) = client_options(&settings)?;
-        Ok(Self { settings, options, runtime, database: Mutex::default() })
+        Ok(Self { settings, options, runtime: Some(runtime), database: Mutex::default() })
     }
 
     fn call<T, F>(&self, call: impl FnOnce(Database) -> F) -> Result<T, StoreError>
@@ -55,7 +67,8 @@ impl MongoArchive {
         F: Future<Output = Result<T, ReplicaError>>,
     {
         let limit: Duration = self.settings.timeout.saturating_mul(PATIENCE);
-        let called = self.runtime.block_on(within(limit, async {
+        let runtime = self.runtime.as_ref().expect("it ends with its owner");
+        let called = runtime.block_on(within(limit, async {
             let database = self.connected()?;
             call(database).await
         }));

@@ -395,3 +395,11 @@ fn the_copy_conforms() {
         eprintln!("{variable}: {:?}", begin.elapsed());
     }
 }
+
+#[test]
+fn an_archive_may_end_inside_another_runtime() {
+    let server = Server::of("IMFLOW_MONGO_JAVA_URL");
+    let archive = MongoArchive::new(server.settings.clone()).unwrap();
+    assert_eq!(archive.first("c1", 0..9, 9).unwrap(), []);
+    server.runtime.block_on(async move { drop(archive) });
+}

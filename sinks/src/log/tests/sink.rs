@@ -82,7 +82,9 @@ fn context(data: &std::path::Path) -> IoContext {
         .set("segment", Value::Size(1 << 20))
         .set("retain", Value::Duration(Duration::from_secs(60)))
         .set("keep", Value::Duration(Duration::ZERO))
-        .set("keep_bytes", Value::Size(0));
+        .set("keep_bytes", Value::Size(0))
+        .set("archive", Value::Text(String::new()))
+        .set("hot", Value::Duration(Duration::from_secs(60)));
     assert!(DESCRIPTION.options.iter().all(|opt| options.get(opt.name).is_some()));
     IoContext {
         name: "store".into(),
