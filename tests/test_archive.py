@@ -45,7 +45,7 @@ def pages(client, **place):
         page = client.ask(history={"conversationId": "c1", "limit": 200, **place})
         assert "messages" in page, page
         page = page["messages"]
-        assert page.get("removedUpToSeq", 0) == 0, page["removedUpToSeq"]
+        assert int(page.get("removedUpToSeq", 0)) == 0, page["removedUpToSeq"]
         assert page["items"] or not page["more"]
         more = page["more"]
         if "beforeSeq" in place or "beforeTime" in place:
@@ -89,9 +89,9 @@ def test_what_was_removed_from_the_log_is_read_from_the_archive(services, make_s
             later = bob.ask(history={"conversationId": "c1", "afterTime": middle["createdAt"], "limit": 1})["messages"]["items"]
             assert later[0]["createdAt"] >= middle["createdAt"] and by_seq[later[0]["seq"] - 1]["createdAt"] < middle["createdAt"]
             synced = bob.ask(sync={"cursors": [{"conversationId": "c1", "seq": 0}]})["synced"]["conversations"][0]
-            assert synced["items"][0]["seq"] == 1 and synced.get("removedUpToSeq", 0) == 0 and synced["more"]
-            newest = bob.ask(timeline={"limit": 50})["messages"]["items"]
-            assert [m["seq"] for m in newest] == list(range(last - 49, last + 1))
+            assert synced["items"][0]["seq"] == 1 and int(synced.get("removedUpToSeq", 0)) == 0 and synced["more"]
+            newest = bob.ask(timeline={"limit": 20})["messages"]["items"]
+            assert [m["seq"] for m in newest] == list(range(last - 19, last + 1))
     with server.client("eve") as eve:
         assert eve.refused(history={"conversationId": "c1", "afterSeq": 0})["code"] == "NOT_A_MEMBER"
 

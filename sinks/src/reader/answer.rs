@@ -83,16 +83,20 @@ fn unknown(conversation_id: &str) -> Error {
 }
 
 pub(super) fn failed(error: &StoreError) -> Error {
-    if let StoreError::Away(why) = error {
-        tracing::warn!("a read of what has left the log failed: {why}");
-        let text = "what you asked for has left the log, and the archive that keeps it does not answer; nothing was lost; ask again in a moment";
-        return Error::of(ErrorCode::Busy, text).retry_after(1_000);
+    match error {
+        StoreError::Away(why) => {
+            tracing::warn!("a read of what has left the log failed: {why}");
+            let text = "what you asked for has left the log, and the archive that keeps it does not answer; nothing was lost; ask again in a moment";
+            Error::of(ErrorCode::Busy, text).retry_after(1_000)
+        }
+        // The query goes on to who does; nobody reads this.
+        StoreError::Beyond => Error::of(ErrorCode::Busy, error.to_string()),
+        _ => {
+            tracing::error!("a read failed: {error}");
+            let text = "the store could not be read; nothing was lost; ask again in a moment";
+            Error::of(ErrorCode::Internal, text)
+        }
     }
-    tracing::error!("a read failed: {error}");
-    Error::of(
-        ErrorCode::Internal,
-        "the store could not be read; nothing was lost; ask again in a moment",
-    )
 }
 
 #[cfg(test)]
@@ -136,7 +140,7 @@ mod tests {
         ) -> Result<Messages, StoreError> {
             let before = before_seq.min(1_001);
             let from = after_seq.max((before - 1).saturating_sub(limit as u64));
-            let mut page = self.messages(id, from, (before - 1 - from) as usize)?;
+            let mut page = self.messages(id, from, (before - 1).saturating_sub(from) as usize)?;
             page.more = from > after_seq;
             Ok(page)
         }

@@ -46,7 +46,7 @@ impl<'s> Layers<'s> {
     fn archive(&self) -> Result<&'s dyn Archive, StoreError> {
         self.archive.ok_or_else(|| {
             self.wanted.store(true, Ordering::Relaxed);
-            StoreError::Away("the archive is not at hand".into())
+            StoreError::Beyond
         })
     }
 

@@ -188,6 +188,9 @@ pub enum StoreError {
     /// Another system did not answer: the same read may succeed later.
     #[error("{0}")]
     Away(String),
+    /// It lies where this reader does not look; another does.
+    #[error("it has left the log, and the archive is not looked into here")]
+    Beyond,
 }
 
 /// What recoverable state is a fold of.
