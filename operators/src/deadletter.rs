@@ -114,7 +114,7 @@ mod tests {
     use imflow_proto::wire::{self, ErrorCode};
 
     use super::*;
-    use crate::testing::{Sender, committed, options, text_of};
+    use crate::testing::{Sender, committed, field, options, text_of};
 
     #[test]
     fn a_letter_tells_why_and_holds_the_record() {
@@ -123,6 +123,7 @@ mod tests {
         let inputs =
             [vec![Shape::Native(RecordType::Rejection), Shape::Native(RecordType::Committed)]];
         let mut driver = Node::new(&kind, &options, &inputs).drive();
+        let start = driver.now().ms() as i64;
         let refused = Arc::new(Sender::new("bob", "phone").submission("c2", "y", "ho"));
         let error = wire::Error {
             code: ErrorCode::NotAMember.into(),
@@ -132,11 +133,20 @@ mod tests {
         let rejection = Rejection { refused: Refused::Submission(refused), error };
         let message = Record::Committed(committed("c1", "alice", "x", "hi", 1));
         driver.send("records", [Record::Rejection(Arc::new(rejection)), message]);
+        driver.pass(250);
+        driver.send("records", [Record::Committed(committed("c1", "alice", "y", "ho", 2))]);
         let letters = driver.take("letters");
         assert_eq!(text_of(&letters[0], "reason"), "bob is not a member");
         assert_eq!(text_of(&letters[0], "code"), "NOT_A_MEMBER");
         assert_eq!(text_of(&letters[0], "conversationId"), "c2");
         assert_eq!(text_of(&letters[1], "reason"), "spam");
         assert!(text_of(&letters[1], "record").contains(r#""text":"hi""#));
+        // When it came here, whatever times the record bears.
+        let at = |letter| match field(letter, "at") {
+            Scalar::Int(at) => at,
+            other => panic!("no time: {other:?}"),
+        };
+        assert_eq!((at(&letters[0]), at(&letters[1])), (start, start));
+        assert_eq!(at(&letters[2]), start + 250);
     }
 }

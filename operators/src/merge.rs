@@ -174,7 +174,13 @@ mod tests {
         let inputs = [vec![Shape::Native(RecordType::Committed)]];
         let options = options([("fields", texts([]))]);
         let mut driver = Node::new(&kind, &options, &inputs).drive();
-        driver.send("records", [Record::Committed(committed("c1", "alice", "x", "hi", 1))]);
-        assert!(matches!(driver.take("merged").as_slice(), [Record::Committed(_)]));
+        // Each wire brings a batch of its own, also within one epoch.
+        for (id, seq) in [("x", 1), ("y", 2), ("z", 3)] {
+            driver.send("records", [Record::Committed(committed("c1", "alice", id, "hi", seq))]);
+        }
+        let merged = driver.take("merged");
+        assert!(merged.iter().all(|record| matches!(record, Record::Committed(_))));
+        let ids: Vec<_> = merged.iter().map(|record| text_of(record, "clientMsgId")).collect();
+        assert_eq!(ids, ["x", "y", "z"]);
     }
 }

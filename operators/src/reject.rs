@@ -91,6 +91,7 @@ impl Operator for Reject {
 mod tests {
     use imflow_kind::testing::Node;
     use imflow_kind::{Kind, Shape, Value};
+    use imflow_proto::record::{Ask, MarkKind, Query, Wish};
 
     use super::*;
     use crate::testing::{Sender, error_of, options};
@@ -108,6 +109,49 @@ mod tests {
         let errors: Vec<_> = driver.take("rejected").iter().map(error_of).collect();
         assert_eq!(errors.len(), 1);
         assert_eq!((errors[0].code(), errors[0].retryable), (ErrorCode::Busy, true));
+        assert_eq!(errors[0].message, "later");
+    }
+
+    #[test]
+    fn whoever_waits_is_refused_whatever_he_asked_for() {
+        let kind = Kind::operator(&DESCRIPTION, build);
+        let options = options([
+            ("code", Value::Text("UNSUPPORTED".into())),
+            ("message", Value::Text("not here".into())),
+        ]);
+        let bob = Sender::new("bob", "phone");
+        let query = Query {
+            ticket: bob.answers.ticket(1),
+            session: Arc::clone(&bob.session),
+            ask: Ask::Conversation("c1".to_owned()),
+        };
+        let wish = Wish::Ban { user_id: "eve".to_owned(), banned: true };
+        let asked = [
+            bob.send("c1", "x", "hi"),
+            bob.command("c1", wish),
+            Record::Query(Arc::new(query)),
+            bob.mark("c1", MarkKind::Read, 1),
+        ];
+        let types: Vec<_> = asked.iter().map(Record::record_type).collect();
+        assert_eq!(types, DESCRIPTION.inputs[0].types, "all that the port takes");
+        let inputs = [types.into_iter().map(Shape::Native).collect()];
+        let mut driver = Node::new(&kind, &options, &inputs).drive();
+        driver.send("commands", asked);
+        let refusals = driver.take("rejected");
+        let refused = refusals.iter().map(|record| match record {
+            Record::Rejection(rejection) => match &rejection.refused {
+                Refused::Submission(_) => RecordType::Submission,
+                Refused::Command(_) => RecordType::Command,
+                Refused::Query(_) => RecordType::Query,
+                Refused::Mark(_) => RecordType::Mark,
+            },
+            other => panic!("no rejection: {other:?}"),
+        });
+        assert_eq!(refused.collect::<Vec<_>>(), DESCRIPTION.inputs[0].types);
+        for error in refusals.iter().map(error_of) {
+            assert_eq!((error.code(), error.retryable), (ErrorCode::Unsupported, false));
+            assert_eq!(error.message, "not here");
+        }
     }
 
     #[test]
