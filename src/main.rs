@@ -22,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Without a command, imflow reads ./dataflow.toml and serves it. Clients connect over WebSocket, send,
 /// get an ack once their message is on disk, and every member receives each message once and in order.
 #[derive(Parser)]
-#[command(version, about, after_help = EXAMPLES)]
+#[command(version, about, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     file: FileArgs,
@@ -43,17 +43,28 @@ Examples:
 Exit codes: 0 fine, 1 failed, 2 the command line is wrong, 78 the configuration has mistakes.";
 
 /// Which topology, with which changes.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Topology")]
 struct FileArgs {
     /// The topology to read
-    #[arg(long, global = true, value_name = "FILE", default_value = "./dataflow.toml")]
+    #[arg(long, value_name = "FILE", default_value = "./dataflow.toml")]
     config: String,
     /// Replace a value of the file, checked as if it stood there; may be given several times
-    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Lay a profile of the file, [profiles.NAME], over it
-    #[arg(long, global = true, value_name = "NAME", env = "IMFLOW_PROFILE")]
+    #[arg(long, value_name = "NAME", env = "IMFLOW_PROFILE")]
     profile: Option<String>,
+}
+
+/// A command that reads a topology. The others take no options that name one.
+#[derive(Args)]
+struct Of<A: Args> {
+    // Before `args`, whose page this is: the last one flattened has its say.
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    args: A,
 }
 
 impl FileArgs {
@@ -67,23 +78,20 @@ impl FileArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the topology until SIGTERM or Ctrl-C (the default)
-    Run,
-    Check(check::CheckArgs),
-    Plan(plan::PlanArgs),
-    /// Run the tests of a topology, in virtual time
+    Run(FileArgs),
+    Check(Of<check::CheckArgs>),
+    Plan(Of<plan::PlanArgs>),
     Test(test::TestArgs),
-    /// Print a token for a client, or a key for the control API, and nothing else
-    Token(token::TokenArgs),
-    /// Talk in a conversation from this terminal
-    Chat(chat::ChatArgs),
-    Graph(graph::GraphArgs),
+    Token(Of<token::TokenArgs>),
+    Chat(Of<chat::ChatArgs>),
+    Graph(Of<graph::GraphArgs>),
     List(list::ListArgs),
     Explain(explain::ExplainArgs),
     Fmt(fmt::FmtArgs),
     Schema(schema::SchemaArgs),
     Log(log::LogArgs),
-    Backup(backup::BackupArgs),
-    Restore(backup::RestoreArgs),
+    Backup(Of<backup::BackupArgs>),
+    Restore(Of<backup::RestoreArgs>),
 }
 
 fn token(args: &token::TokenArgs, file: &FileArgs) -> Result<(), Failure> {
@@ -115,23 +123,22 @@ enum Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let file = &cli.file;
     let done = |()| ExitCode::SUCCESS;
-    let result = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(file).map(done),
-        Command::Check(args) => check::check(&args, file).map(done),
-        Command::Plan(args) => plan::plan(&args, file),
-        Command::Test(args) => test::test(&args, file),
-        Command::Token(args) => token(&args, file).map(done),
-        Command::Chat(args) => chat(args, file).map(done),
+    let result = match cli.command.unwrap_or(Command::Run(cli.file)) {
+        Command::Run(file) => run::run(&file).map(done),
+        Command::Check(Of { file, args }) => check::check(&args, &file).map(done),
+        Command::Plan(Of { file, args }) => plan::plan(&args, &file),
+        Command::Test(args) => test::test(&args),
+        Command::Token(Of { file, args }) => token(&args, &file).map(done),
+        Command::Chat(Of { file, args }) => chat(args, &file).map(done),
         Command::List(args) => list::list(&args).map(done),
-        Command::Graph(args) => graph::graph(&args, file).map(done),
-        Command::Fmt(args) => fmt::fmt(&args, file).map(done),
+        Command::Graph(Of { file, args }) => graph::graph(&args, &file).map(done),
+        Command::Fmt(args) => fmt::fmt(&args).map(done),
         Command::Explain(args) => explain::explain(&args).map(done),
         Command::Schema(args) => schema::schema(&args).map(done),
-        Command::Log(args) => log::log(&args, file),
-        Command::Backup(args) => backup::backup(&args, file),
-        Command::Restore(args) => backup::restore(&args, file),
+        Command::Log(args) => log::log(&args),
+        Command::Backup(Of { file, args }) => backup::backup(&args, &file),
+        Command::Restore(Of { file, args }) => backup::restore(&args, &file),
     };
     match result {
         Ok(code) => code,

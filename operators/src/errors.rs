@@ -13,7 +13,8 @@ pub(crate) const ERRORS: Port = Port::of(
     "errors",
     &[RecordType::Row],
     "what failed: node, option, error, conversationId, record (as JSON), at",
-);
+)
+.faults();
 
 static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     let text = ["node", "option", "error", "conversationId", "record"];

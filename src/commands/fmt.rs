@@ -5,12 +5,11 @@ use std::io::{IsTerminal as _, Read as _};
 
 use clap::Args;
 
-use crate::{Failure, FileArgs, terminal};
+use crate::{Failure, terminal};
 
 /// Lay files out: spaces, blank lines, broken lists
 ///
-/// Comments stay, and so does the meaning. Without FILES it is the topology, ./dataflow.toml or
-/// what --config names; `-` reads stdin and writes stdout, for editors.
+/// Comments stay, and so does the meaning. `-` reads stdin and writes stdout, for editors.
 ///
 ///   imflow fmt                                 lay out ./dataflow.toml
 ///   imflow fmt examples/*/dataflow.toml
@@ -22,14 +21,13 @@ pub struct FmtArgs {
     #[arg(long)]
     check: bool,
     /// What to lay out
+    #[arg(value_name = "FILE", default_value = "./dataflow.toml")]
     files: Vec<String>,
 }
 
-pub fn fmt(args: &FmtArgs, file: &FileArgs) -> Result<(), Failure> {
-    let files =
-        if args.files.is_empty() { std::slice::from_ref(&file.config) } else { &args.files };
+pub fn fmt(args: &FmtArgs) -> Result<(), Failure> {
     let mut changed = Vec::new();
-    for path in files {
+    for path in &args.files {
         let text = read(path)?;
         let laid_out = imflow_topology::format(path, &text).map_err(|mistakes| {
             Failure::Config(mistakes.render(std::io::stderr().is_terminal()))

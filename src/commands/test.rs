@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use imflow_topology::{Suite, Verdict, junit, report, summary};
 
-use crate::{Failure, FileArgs, assembly};
+use crate::{Failure, assembly};
 
-/// Files of tests, and what to make of them.
+/// Run the tests of a topology, in virtual time
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TestArgs {
@@ -19,6 +19,9 @@ pub struct TestArgs {
     /// Run only the tests whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     filter: String,
+    /// Replace a value of the topologies, checked as if it stood there; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
     /// Also write the results to a file, in the XML form of JUnit
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -55,11 +58,11 @@ goes: an hour of virtual time costs what happens in it. docs/testing-a-topology.
 
 Exit codes: 0 all tests passed, 1 a test failed, 78 a file has mistakes.";
 
-pub fn test(args: &TestArgs, file: &FileArgs) -> Result<ExitCode, Failure> {
+pub fn test(args: &TestArgs) -> Result<ExitCode, Failure> {
     let mut suites = Vec::new();
     let mut mistakes = Vec::new();
     for path in &args.files {
-        match load(&path.display().to_string(), &file.overrides) {
+        match load(&path.display().to_string(), &args.overrides) {
             Ok(suite) => suites.push(suite),
             Err(report) => mistakes.push(report),
         }

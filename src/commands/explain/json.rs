@@ -66,6 +66,7 @@ fn ports(ports: &[Port]) -> Value {
             "types": types,
             "required": port.required,
             "feedback": port.feedback,
+            "faults": port.faults,
             "doc": port.doc,
         })
     };

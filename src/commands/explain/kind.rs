@@ -63,6 +63,7 @@ fn ports(ports: &[Port], inputs: bool) -> Vec<Entry> {
             (index == 0, "main"),
             (inputs && !port.required, "optional"),
             (port.feedback, "may be fed from downstream"),
+            (port.faults, "counted in the log"),
         ];
         let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| format!(", {mark}"));
         Entry {

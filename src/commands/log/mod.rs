@@ -24,8 +24,15 @@ use crate::{Failure, FileArgs, assembly};
 ///
 /// Exit codes: 0 fine, 1 failed, 3 the log is damaged, 78 the topology has mistakes.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    mut_arg("config", |arg| arg.global(true)),
+    mut_arg("overrides", |arg| arg.global(true)),
+    mut_arg("profile", |arg| arg.global(true))
+)]
 pub(crate) struct LogArgs {
+    #[command(flatten)]
+    file: FileArgs,
     /// The data directory; by default that of the topology
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -46,10 +53,10 @@ enum LogCommand {
 /// The exit code for a log that is damaged.
 pub(crate) const DAMAGED: u8 = 3;
 
-pub(crate) fn log(args: &LogArgs, file: &FileArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn log(args: &LogArgs) -> Result<ExitCode, Failure> {
     let data = match &args.data {
         Some(data) => data.clone(),
-        None => assembly::load(file)?.service.data.into(),
+        None => assembly::load(&args.file)?.service.data.into(),
     };
     let log = OfflineLog::open(&data).map_err(failed)?;
     match &args.command {

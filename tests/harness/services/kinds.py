@@ -9,6 +9,7 @@ import pathlib
 import pwd
 import shutil
 import socket
+import struct
 import subprocess
 import urllib.request
 
@@ -44,6 +45,22 @@ def accepts(port):
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def jars(kind, cache, libraries):
+    """Fetches the classes that `NAME-pom.xml` asks for."""
+    program("java", "install a JDK, 17 or newer (apt-get install openjdk-17-jdk-headless)")
+    if libraries.exists():
+        return
+    maven = program("mvn", "install Maven (apt-get install maven)")
+    work, log = cache / f"{kind.name}-build", cache / f"{kind.name}-build.log"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    shutil.copy(HERE / f"{kind.name}-pom.xml", work / "pom.xml")
+    goal = ("dependency:copy-dependencies", f"-DoutputDirectory={work}/libs", "-DincludeScope=runtime")
+    run(maven, "-q", "-B", f"-Dserver.version={kind.version}", *goal, log=log, cwd=work)
+    (work / "libs").rename(libraries)
+    shutil.rmtree(work)
 
 
 class Redis:
@@ -183,18 +200,7 @@ class MongoJava:
         return cache / f"mongo-java-server-{self.version}"
 
     def install(self, cache):
-        program("java", "install a JDK, 17 or newer (apt-get install openjdk-17-jdk-headless)")
-        if self.libraries(cache).exists():
-            return
-        maven = program("mvn", "install Maven (apt-get install maven)")
-        work, log = cache / "mongo-java-build", cache / "mongo-java-build.log"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        shutil.copy(HERE / "mongo-java-pom.xml", work / "pom.xml")
-        goal = ("dependency:copy-dependencies", f"-DoutputDirectory={work}/libs", "-DincludeScope=runtime")
-        run(maven, "-q", "-B", f"-Dserver.version={self.version}", *goal, log=log, cwd=work)
-        (work / "libs").rename(self.libraries(cache))
-        shutil.rmtree(work)
+        jars(self, cache, self.libraries(cache))
 
     def command(self, place):
         classes = f"{self.libraries(place.cache)}/*"
@@ -208,5 +214,77 @@ class MongoJava:
         return f"mongodb://127.0.0.1:{place.port('main')}/"
 
 
+class Kafka:
+    """One broker that is its own controller. What it has acknowledged survives a kill: the page cache does."""
+
+    # Tests kill it, so each has one of its own, and no variable tells of one for all.
+    name, variable = "kafka", None
+    needs = ()
+    ports = ("main", "controller")
+    version = "4.3.1"
+
+    def libraries(self, cache):
+        return cache / f"kafka-{self.version}"
+
+    def install(self, cache):
+        jars(self, cache, self.libraries(cache))
+
+    def classes(self, place):
+        return ("-cp", f"{self.libraries(place.cache)}/*")
+
+    def properties(self, place):
+        return place.data / "server.properties"
+
+    def prepare(self, place):
+        main, controller = (f"127.0.0.1:{place.port(name)}" for name in self.ports)
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "listeners": f"PLAINTEXT://{main},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{main}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": f"{place.data}/logs",
+            # A topic is made by whoever writes to it first, as on a broker out of the box.
+            "auto.create.topics.enable": "true",
+            "num.partitions": "4",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "log.segment.bytes": str(16 << 20),
+        }
+        self.properties(place).write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        if not (place.data / "logs" / "meta.properties").exists():
+            format_it = ("kafka.tools.StorageTool", "format", "-t", "imflowTestClusterId01xx", "-c")
+            run("java", *self.classes(place), *format_it, str(self.properties(place)), log=place.log, cwd="/")
+
+    def command(self, place):
+        # It is up sooner without the second compiler, and a test needs no more.
+        small = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        return ["java", *small, *self.classes(place), "kafka.Kafka", self.properties(place)]
+
+    def is_ready(self, place):
+        """Whether it answers a question; it listens some seconds before that."""
+        client = b"imflow-tests"
+        # ApiVersions, version 0: key, version, correlation, client.
+        ask = struct.pack(">hhih", 18, 0, 7, len(client)) + client
+        try:
+            with socket.create_connection(("127.0.0.1", int(place.port("main"))), 1) as probe:
+                probe.sendall(struct.pack(">i", len(ask)) + ask)
+                answer = probe.recv(10)
+                return len(answer) == 10 and struct.unpack(">ih", answer[4:]) == (7, 0)
+        except OSError:
+            return False
+
+    def url(self, place):
+        return f"127.0.0.1:{place.port('main')}"
+
+
 # In the order in which they start.
-SERVICES = {kind.name: kind for kind in (Redis(), Postgres(), Ferret(), MongoJava())}
+SERVICES = {kind.name: kind for kind in (Redis(), Postgres(), Ferret(), MongoJava(), Kafka())}

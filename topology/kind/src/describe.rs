@@ -70,6 +70,9 @@ pub struct Port {
     pub mixed: bool,
     /// What becomes of the reply that a record on this input still owes.
     pub reply: Debt,
+    /// An output of what went wrong: the runtime counts it and tells the count in the service's log, also
+    /// where nothing takes it.
+    pub faults: bool,
 }
 
 /// What a node does with the reply that the records of an input owe (see
@@ -96,7 +99,14 @@ impl Port {
             feedback: false,
             mixed: false,
             reply: Debt::Passed,
+            faults: false,
         }
+    }
+
+    /// An output of what went wrong.
+    pub const fn faults(mut self) -> Self {
+        self.faults = true;
+        self
     }
 
     /// An input that may be left out.

@@ -56,6 +56,8 @@ impl Rendered {
 pub(crate) trait Parts {
     /// The context for an operator or a collection.
     fn context(&self, node: NodeId) -> OperatorContext<'_>;
+    /// An operator that has just been built, as the instance wants it.
+    fn operator(&self, node: NodeId, operator: Box<dyn Operator>) -> Box<dyn Operator>;
     /// A sink's hand in this instance.
     fn intake(&self, node: NodeId) -> Box<dyn Intake>;
     /// Where records leave the instance for its own ingest or another stage.

@@ -80,7 +80,8 @@ impl<'a> Routes<'a> {
         for &id in plan.order.iter().filter(|id| plan.stages[**id] == stage) {
             let node = &plan.nodes[id];
             if let Form::Operator(build) = &node.kind.form {
-                let operator: SharedOperator = Rc::new(RefCell::new(build(&parts.context(id))?));
+                let operator = parts.operator(id, build(&parts.context(id))?);
+                let operator: SharedOperator = Rc::new(RefCell::new(operator));
                 placed.operators.push((node.name.clone(), Rc::clone(&operator)));
                 let member = Member::operator(operator, node.inputs.len(), node.outputs.len());
                 let place = self.add(levels.of(id), member);

@@ -52,6 +52,7 @@ impl Assembly {
         let lanes = (0..plan.instances()).map(|_| Arc::new(Lanes::new())).collect();
         let credits = (0..plan.service.workers).map(|_| Credits::new(gate.clone())).collect();
         let node_number = id::partition_of(&plan.service.node, 256) as u8;
+        let faults = plan.nodes.iter().map(|_| Arc::default()).collect();
         let shared = Arc::new(Shared {
             plan,
             lanes,
@@ -59,6 +60,7 @@ impl Assembly {
             journal,
             clock: Arc::clone(clock),
             ids: Arc::new(ServerMsgIds::new(node_number)),
+            faults,
             stopping: AtomicBool::new(false),
         });
         Ok(Self { shared, sources, credits })

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod credit;
+mod faults;
 mod injector;
 mod instance;
 mod lanes;

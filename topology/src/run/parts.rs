@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::PoisonError;
 
-use imflow_kind::{Intake, OperatorContext, Time};
+use imflow_kind::{Intake, Operator, OperatorContext, Time};
 use imflow_proto::Record;
 
+use super::faults;
 use super::lanes::Batch;
 use super::shared::Shared;
 use crate::plan::{Edge, EdgeKind, Stage};
@@ -43,6 +44,10 @@ impl Parts for InstanceParts<'_> {
             workers: plan.service.workers,
             ids: &self.shared.ids,
         }
+    }
+
+    fn operator(&self, node: NodeId, operator: Box<dyn Operator>) -> Box<dyn Operator> {
+        faults::counted(&self.shared.plan.nodes[node], &self.shared.faults[node], operator)
     }
 
     fn intake(&self, node: NodeId) -> Box<dyn Intake> {

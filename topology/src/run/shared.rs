@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use imflow_kind::{Clock, Journal, Sink};
+use imflow_kind::{Clock, Dropped, Journal, Sink};
 use imflow_proto::id::ServerMsgIds;
 
 use super::lanes::Lanes;
@@ -19,5 +19,7 @@ pub(crate) struct Shared {
     pub journal: Option<Arc<dyn Journal>>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<ServerMsgIds>,
+    /// By node: records that left on an output of faults, in all instances.
+    pub faults: Vec<Arc<Dropped>>,
     pub stopping: AtomicBool,
 }
