@@ -7,11 +7,14 @@
 
 mod kinds;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use imflow_kind::{ANY, Description, Family, Form, IoContext, Kind, Port, StartError};
-use imflow_topology::{Code, Diagnostics, Example, ExampleOf, Format, Registry, Suite, compile};
+use imflow_topology::{
+    Code, Diagnostics, Example, ExampleOf, Format, Plan, Registry, Suite, compile,
+};
 
 const SHIPPED: &str = include_str!("../dataflow.toml");
 
@@ -209,6 +212,32 @@ fn reports_for_editors_hold_every_mistake() {
         github.lines().filter(|line| line.starts_with("::error file=dataflow.toml,line=")).count(),
         count
     );
+}
+
+#[test]
+fn an_example_keeps_what_the_shipped_file_wires() {
+    let outputs = |plan: &Plan| -> BTreeSet<String> {
+        let outputs = plan.edges.iter().map(|e| plan.nodes[e.from.0].output_name(e.from.1));
+        outputs.collect()
+    };
+    let shipped = compile("dataflow.toml", SHIPPED, &[], &kinds::registry());
+    let shipped = outputs(&shipped.unwrap_or_else(|e| panic!("{e}")));
+    let mut seen = 0;
+    for folder in fs::read_dir(root().join("examples")).unwrap() {
+        let path = folder.unwrap().path().join("dataflow.toml");
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if !text.contains("include = [\"../../dataflow.toml\"]") {
+            continue;
+        }
+        seen += 1;
+        let path = path.display().to_string();
+        let plan = compile(&path, &text, &[], &kinds::registry());
+        let plan = plan.unwrap_or_else(|e| panic!("{e}"));
+        let missing: Vec<_> = shipped.difference(&outputs(&plan)).cloned().collect();
+        // A list in a profile takes the place of the whole list: what came to it later is easily forgotten.
+        assert!(missing.is_empty(), "{path} leads {missing:?} nowhere");
+    }
+    assert!(seen >= 10, "only {seen} examples build on the shipped file");
 }
 
 /// Blocks of TOML in a page: what stands behind `toml`, and the text.

@@ -8,6 +8,8 @@ use imflow_kind::{
     Description, Inference, Kind, Mistake, Operator, OperatorContext, Shape, StartError,
 };
 
+use crate::expression;
+
 /// The compiled options of a kind.
 pub(crate) trait Typed: Sized {
     /// Compiles the options of a node.
@@ -25,7 +27,7 @@ pub(crate) trait Typed: Sized {
 
 /// The kind of this description.
 pub(crate) fn kind<T: Typed>(description: &'static Description) -> Kind {
-    Kind::operator(description, build::<T>).inferring(infer::<T>)
+    Kind::operator(description, build::<T>).inferring(infer::<T>).reading(expression::read)
 }
 
 fn infer<T: Typed>(node: &Inference<'_>) -> Result<Vec<Shape>, Vec<Mistake>> {

@@ -12,7 +12,7 @@ use imflow_sinks::log::offline::{Backup, OfflineLog, restore as restore_log};
 use super::log::DAMAGED;
 use crate::{Failure, FileArgs, assembly};
 
-/// Copy the log and the snapshots to a folder, also while the service runs.
+/// Copy the log and the snapshots to a folder, also while the service runs
 ///
 /// What the backup holds is a moment of the log: every record up to one, checked, and none behind it. A
 /// later backup to the same folder copies what is new. The key that signs tokens stays behind, unless it
@@ -36,7 +36,7 @@ pub(crate) struct BackupArgs {
     data: Option<PathBuf>,
 }
 
-/// Make a data directory of a backup, with its index.
+/// Make a data directory of a backup, with its index
 ///
 /// The directory must have no log. Without the keys in the backup a new one is made at the first start,
 /// and clients need new tokens.

@@ -30,7 +30,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 /// A client makes a fresh token for every connection, so a short life is enough.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
-/// Talk in a conversation from the terminal, or from a pipe.
+/// Talk in a conversation from the terminal, or from a pipe
 ///
 /// Makes its own token with the data directory's key, so it needs nothing but a running server:
 ///

@@ -12,7 +12,7 @@ use imflow_sources::auth::Secrets;
 /// Everything that a device of a user may do.
 pub(crate) const ALL_SCOPES: [&str; 3] = ["send", "read", "create"];
 
-/// Make a token for a user's device, or a key for the control API.
+/// Make a token for a user's device, or a key for the control API
 ///
 /// The token is signed with the key in the data directory of the topology; a server with another
 /// data directory refuses it. Examples:
@@ -32,7 +32,7 @@ pub(crate) struct TokenArgs {
     /// How long it is good: 30s, 15m, 1h, 7d
     #[arg(long, default_value = "1h", value_parser = lifetime)]
     ttl: Duration,
-    /// What it may do: send messages, read history, create and change conversations
+    /// What it may do, with commas: send messages, read history, create and change conversations
     #[arg(long, value_delimiter = ',', default_values_t = ALL_SCOPES.map(str::to_owned), value_parser = ALL_SCOPES)]
     scopes: Vec<String>,
     /// A key for the control API, which may do anything

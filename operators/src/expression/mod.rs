@@ -103,6 +103,14 @@ impl Predicate {
     }
 }
 
+/// Reads an expression over fields that are not known: its syntax alone.
+///
+/// # Errors
+/// The first mistake of syntax; the option is left open.
+pub(crate) fn read(source: &str) -> Result<(), Mistake> {
+    parse(source).map(|_| ()).map_err(|error| error.in_option(""))
+}
+
 fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
     if source.len() > LONGEST {
         let message =

@@ -1,9 +1,11 @@
 //! A code of `imflow check`: what it means, a wrong and a right example.
 
-use imflow_topology::{Code, Example};
+use imflow_topology::Code;
 use serde_json::json;
 
-use super::Format;
+use super::page::{Block, Page};
+use super::{Format, screen};
+use crate::terminal;
 
 /// The page of a code.
 pub fn page(code: Code, format: Format) -> String {
@@ -23,17 +25,13 @@ pub fn page(code: Code, format: Format) -> String {
 fn text(code: Code) -> String {
     let (wrong, right) = (code.wrong(), code.right());
     let note = if wrong.is_change() { " (changes to the shipped dataflow.toml)" } else { "" };
-    format!(
-        "{}: {}\n\n{}\n\nWrong{note}:\n\n{}\nRight:\n\n{}",
-        code.id(),
-        code.title(),
-        code.explanation(),
-        indented(wrong),
-        indented(right)
-    )
-}
-
-fn indented(example: Example) -> String {
-    let indent = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") };
-    example.text.lines().map(indent).collect()
+    let blocks = vec![
+        Block::Text(code.explanation().to_owned()),
+        Block::Heading(format!("Wrong{note}")),
+        Block::Example(wrong.text.to_owned()),
+        Block::Heading("Right".to_owned()),
+        Block::Example(right.text.to_owned()),
+    ];
+    let page = Page { title: format!("{}: {}", code.id(), code.title()), blocks };
+    screen::show(&[page], terminal::width().min(110), terminal::colour())
 }

@@ -12,10 +12,10 @@ use imflow_sinks::log::offline::{OfflineLog, Problem};
 
 use crate::{Failure, FileArgs, assembly};
 
-/// Look into the log of a data directory, check it, and mend it.
+/// Look into the log of a data directory, check it, and mend it
 ///
-/// `verify` and `dump` change nothing and may be run beside a service; `repair` and `rebuild-index` want
-/// it stopped. Examples:
+/// `verify` and `dump` change nothing and may be run beside a service; `repair` and
+/// `rebuild-index` want it stopped. Examples:
 ///
 ///   imflow log verify
 ///   imflow log dump --conversation lobby --after 1000

@@ -7,7 +7,7 @@ use imflow_sinks::log::offline::{Cut, OfflineLog};
 use super::failed;
 use crate::Failure;
 
-/// Cut the log after a record, and keep a copy of what goes.
+/// Cut the log after a record, and keep a copy of what goes
 ///
 /// For a log that is damaged and has no backup: messages behind the cut are lost to the service, though
 /// they were acked; clients that saw them keep them. Without --yes it only tells what it would do.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imflow_proto::RecordType;
 
 use crate::{
-    BuildCollection, Infer, IoContext, Operator, OperatorContext, Opt, RoleName, Script, Sink,
-    Source, StartError,
+    BuildCollection, Infer, IoContext, Operator, OperatorContext, Opt, ReadExpression, RoleName,
+    Script, Sink, Source, StartError,
 };
 
 /// Where a kind stands in the file: `[sources.NAME]`, `[operators.NAME]` or `[sinks.NAME]`.
@@ -249,6 +249,8 @@ pub struct Kind {
     pub form: Form,
     /// Derives the types of the outputs and checks the options that only types can judge.
     pub infer: Option<Infer>,
+    /// Reads an expression whose fields are not known, because what feeds the node has a mistake.
+    pub read: Option<ReadExpression>,
     /// Whether the kind can be split in two: a part in each worker that condenses what it sees, and one
     /// part in the global stage that merges. See [`crate::Part`].
     pub splits: bool,
@@ -259,7 +261,7 @@ pub struct Kind {
 impl Kind {
     /// A kind of this form, without anything more.
     pub fn new(description: &'static Description, form: Form) -> Self {
-        Self { description, form, infer: None, splits: false, simulated: None }
+        Self { description, form, infer: None, read: None, splits: false, simulated: None }
     }
 
     /// A state machine.
@@ -292,6 +294,12 @@ impl Kind {
     /// The same kind with types of its own making.
     pub fn inferring(mut self, infer: Infer) -> Self {
         self.infer = Some(infer);
+        self
+    }
+
+    /// The same kind, whose expressions are read like this.
+    pub fn reading(mut self, read: ReadExpression) -> Self {
+        self.read = Some(read);
         self
     }
 

@@ -6,6 +6,10 @@ use crate::{Options, Shape};
 /// compiles the expressions again when the node is built, so what it accepts can be built.
 pub type Infer = fn(&Inference<'_>) -> Result<Vec<Shape>, Vec<Mistake>>;
 
+/// Reads one expression without knowing of any field, so that what is wrong with it in any case is told
+/// although the node cannot be typed. The mistake's option is left open.
+pub type ReadExpression = fn(&str) -> Result<(), Mistake>;
+
 /// What is known of a node when its types are derived.
 pub struct Inference<'a> {
     /// By input port: what its wires carry, each shape once. Empty: not wired, or its producers have

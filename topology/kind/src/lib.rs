@@ -32,7 +32,7 @@ pub use describe::{
     Key, Kind, Limit, Port, State,
 };
 pub use dropped::Dropped;
-pub use infer::{Infer, Inference, Mistake};
+pub use infer::{Infer, Inference, Mistake, ReadExpression};
 pub use io::{Applied, Feed, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
 pub use nearest::{did_you_mean, nearest};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};

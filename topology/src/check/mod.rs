@@ -117,13 +117,16 @@ fn help_for(
     if is_crowded {
         return None;
     }
+    if port.types.is_empty() {
+        return Some("any output of a node can feed it: `\"NAME\"`, or `\"NAME.PORT\"`".to_owned());
+    }
     let fits = |types: &[RecordType]| types.iter().any(|record| port.types.contains(record));
     let producers = nodes.iter().filter(|other| other.name != node.name).flat_map(|n| {
         let outputs = n.outputs.iter().enumerate().filter(|(_, output)| fits(output.types));
         outputs.map(|(index, _)| n.output_name(index))
     });
     let producers: Vec<_> = producers.collect();
-    if !producers.is_empty() || port.types.is_empty() {
+    if !producers.is_empty() {
         let producers = quoted(producers.iter().map(String::as_str));
         return Some(format!("what carries that type: {producers}"));
     }

@@ -31,18 +31,44 @@ pub(super) fn check(
         return;
     };
     let options = node.kind.description.options;
-    if options.iter().any(|option| node.options.get(option.name).is_none()) {
-        return; // one has a mistake of its own
-    }
-    let wanted = node.kind.description.inputs.iter().zip(&inputs);
-    if wanted.clone().any(|(port, shapes)| port.required && shapes.is_empty()) {
-        return; // its producers have mistakes of their own
+    let has_all = options.iter().all(|option| node.options.get(option.name).is_some());
+    let mut wanted = node.kind.description.inputs.iter().zip(&inputs);
+    let is_fed = !wanted.any(|(port, shapes)| port.required && shapes.is_empty());
+    if !has_all || !is_fed {
+        // An option or a producer has a mistake of its own.
+        return read_expressions(node, diagnostics);
     }
     let outputs = node.outputs.len();
     match infer(&Inference { inputs: &inputs, options: &node.options, outputs }) {
         Ok(derived) => shapes[id] = derived.into_iter().map(Some).collect(),
         Err(mistakes) => {
             mistakes.iter().for_each(|mistake| report(node, &inputs, mistake, diagnostics));
+        }
+    }
+}
+
+/// Checks the syntax of a node's expressions, where nothing is known of their fields.
+fn read_expressions(node: &Node, diagnostics: &mut Diagnostics) {
+    let Some(read) = node.kind.read else { return };
+    for option in node.kind.description.options {
+        let Some(item) = node.written.get(option.name) else { continue };
+        let texts: Vec<(Option<&str>, &str)> = match (option.kind, &item.value) {
+            (OptType::Predicate | OptType::Expression, Tree::Text(text)) => vec![(None, text)],
+            (OptType::Expressions, Tree::Table(entries)) => {
+                let texts = entries.iter().filter_map(|(key, item)| match &item.value {
+                    Tree::Text(text) => Some((Some(key.name.as_str()), text.as_str())),
+                    _ => None,
+                });
+                texts.collect()
+            }
+            _ => continue,
+        };
+        for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            if let Err(mistake) = read(text) {
+                let within = key.map(str::to_owned);
+                let mistake = Mistake { option: option.name, within, ..mistake };
+                report(node, &[], &mistake, diagnostics);
+            }
         }
     }
 }

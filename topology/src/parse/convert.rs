@@ -1,6 +1,7 @@
 //! TOML to the tree, as far as it can be read: mistakes in one table do not hide the others.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -13,12 +14,77 @@ use crate::document::{Document, Item, Key, Tree};
 pub(crate) fn source(source: usize, diagnostics: &mut Diagnostics) -> Document {
     let text = diagnostics.sources.text(source).to_owned();
     let (table, errors) = DeTable::parse_recoverable(&text);
+    let mut twice: Vec<Range<usize>> = Vec::new();
     for error in &errors {
         let range = error.span().unwrap_or(0..0);
+        if error.message() == DUPLICATE_KEY {
+            // A second header makes a second of every key below it: one mistake, told at the header.
+            let header = header_of(&text, range.start);
+            if !twice.contains(&header) {
+                defined_twice(source, &text, table.get_ref(), &header, &range, diagnostics);
+            }
+            if header.contains(&range.start) {
+                twice.push(header);
+            }
+            continue;
+        }
         let message = format!("not TOML: {}", error.message());
         diagnostics.error(Code::Syntax, &Span { source, range }, message, "here");
     }
     entries(source, table.get_ref())
+}
+
+/// What the parser says of a key that stands in its table already.
+const DUPLICATE_KEY: &str = "duplicate key";
+
+fn defined_twice(
+    source: usize,
+    text: &str,
+    table: &DeTable<'_>,
+    header: &Range<usize>,
+    second: &Range<usize>,
+    diagnostics: &mut Diagnostics,
+) {
+    let names = text[header.clone()].trim().trim_matches(['[', ']']);
+    let mut path: Vec<&str> = names.split('.').map(|name| name.trim().trim_matches('"')).collect();
+    let key = text.get(second.clone()).unwrap_or_default().trim_matches('"');
+    if !header.contains(&second.start) {
+        path.push(key);
+    }
+    path.retain(|name| !name.is_empty());
+    let span = Span { source, range: second.clone() };
+    let message = format!("`{}` is defined twice", path.join("."));
+    let told = diagnostics.error(Code::DuplicateName, &span, message, "second definition");
+    if let Some(first) = key_at(table, &path).filter(|first| first.start < second.start) {
+        told.also(&Span { source, range: first }, "first defined here");
+    }
+}
+
+/// Where the key at a path stands.
+fn key_at(table: &DeTable<'_>, path: &[&str]) -> Option<Range<usize>> {
+    let (first, rest) = path.split_first()?;
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == first)?;
+    match (rest.is_empty(), value.get_ref()) {
+        (true, _) => Some(key.span()),
+        (false, DeValue::Table(table)) => key_at(table, rest),
+        (false, _) => None,
+    }
+}
+
+/// The line of the header whose table a place is in; empty before the first.
+fn header_of(text: &str, at: usize) -> Range<usize> {
+    let mut header = 0..0;
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if offset > at {
+            break;
+        }
+        if line.trim_start().starts_with('[') {
+            header = offset..offset + line.len();
+        }
+        offset += line.len();
+    }
+    header
 }
 
 /// A single value, if the text is one.
@@ -57,6 +123,21 @@ fn item(source: usize, value: &Spanned<DeValue<'_>>) -> Item {
 mod tests {
     use super::*;
     use crate::diagnostic::Sources;
+
+    #[test]
+    fn a_table_and_a_key_that_stand_twice_are_told_once_with_both_places() {
+        let text = "[a.b] # one\nx = 1\ny = 1\n[a.b] # two\nx = 2\n[c]\nz = 1\nz = 2\n";
+        let mut diagnostics = Diagnostics::new(Sources::new("dataflow.toml", text));
+        source(0, &mut diagnostics);
+        let told = diagnostics.list().iter().map(|d| {
+            let line = |span| diagnostics.sources.place(span).line;
+            let first: Vec<_> = d.others.iter().map(|(span, _)| line(span)).collect();
+            (d.message.as_str(), line(&d.span), first)
+        });
+        let expected =
+            [("`a.b` is defined twice", 4, vec![1]), ("`c.z` is defined twice", 8, vec![7])];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn several_syntax_errors_are_found_at_once() {
