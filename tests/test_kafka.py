@@ -41,7 +41,7 @@ class Topic:
     def read_until(self, is_there):
         deadline = time.monotonic() + RECOVERY
         while not is_there(self.seqs):
-            last = {name: (len(seqs), seqs[-1]) for name, seqs in self.seqs.items()}
+            last = {name: (len(seqs), seqs[-1:]) for name, seqs in self.seqs.items()}
             assert time.monotonic() < deadline, f"how many and the last, by conversation: {last}"
             for records in self.consumer.poll(timeout_ms=200).values():
                 for record in records:

@@ -23,6 +23,8 @@ use rdkafka::producer::{
 const BUFFERED_KIB: usize = 64 << 10;
 /// Records likewise. Whoever sends has a bound of its own below this.
 const BUFFERED_RECORDS: usize = 10_000_000;
+/// How long a topic that is not there is waited for, at most: what the client library can be told.
+const LONGEST_WAIT_FOR_A_TOPIC: Duration = Duration::from_secs(3_600);
 /// How long the reports of what was given up may take.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
@@ -73,10 +75,14 @@ impl Producer {
     /// When a setting is refused.
     pub fn open(settings: &Settings, deliveries: Arc<dyn Deliveries>) -> Result<Self, String> {
         let give_up = settings.give_up.as_millis().to_string();
+        // A broker makes the topic when it first hears of it, and until then says that there is none. The
+        // library counts from here, also while no broker is there, and then drops all that waits.
+        let topic_wait = settings.give_up.min(LONGEST_WAIT_FOR_A_TOPIC).as_millis().to_string();
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", settings.brokers.join(","))
             .set("client.id", "imflow")
+            .set("topic.metadata.propagation.max.ms", &topic_wait)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "5")
