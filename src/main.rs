@@ -42,25 +42,27 @@ Examples:
 
 Exit codes: 0 fine, 1 failed, 2 the command line is wrong, 78 the configuration has mistakes.";
 
+const HEADING: &str = "Topology";
+
 /// Which topology, with which changes.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Topology")]
 struct FileArgs {
     /// The topology to read
-    #[arg(long, value_name = "FILE", default_value = "./dataflow.toml")]
+    #[arg(long, value_name = "FILE", default_value = "./dataflow.toml", help_heading = HEADING)]
     config: String,
     /// Replace a value of the file, checked as if it stood there; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = HEADING)]
     overrides: Vec<String>,
     /// Lay a profile of the file, [profiles.NAME], over it
-    #[arg(long, value_name = "NAME", env = "IMFLOW_PROFILE")]
+    #[arg(long, value_name = "NAME", env = "IMFLOW_PROFILE", help_heading = HEADING)]
     profile: Option<String>,
 }
 
-/// A command that reads a topology. The others take no options that name one.
+// A command that reads a topology; the others take no options that name one. No doc comment: it would
+// stand on the command's page, which is that of its arguments.
 #[derive(Args)]
 struct Of<A: Args> {
-    // Before `args`, whose page this is: the last one flattened has its say.
+    // Before `args`: the last one flattened has its say.
     #[command(flatten)]
     file: FileArgs,
     #[command(flatten)]

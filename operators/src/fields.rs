@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use imflow_kind::fields::Slot;
-use imflow_kind::{Mistake, Shape, did_you_mean};
+use imflow_kind::{Mistake, Shape};
 
-use crate::expression::Expression;
+use crate::expression::{Expression, no_field};
 use crate::typed::mistake;
 
 /// Names and ways of fields.
@@ -27,7 +27,7 @@ pub(crate) fn find(
                 mistakes.push(at_text(option, name, format!("`{name}` stands here twice")));
             }
             Some(slot) => fields.push((name.as_str().into(), slot)),
-            None => mistakes.push(at_text(option, name, unknown(shape, name))),
+            None => mistakes.push(at_text(option, name, no_field(shape, name))),
         }
     }
     if mistakes.is_empty() { Ok(fields) } else { Err(mistakes) }
@@ -60,14 +60,4 @@ pub(crate) fn all(shape: &Shape) -> Fields {
 /// A mistake at one text of an option's list.
 pub(crate) fn at_text(option: &'static str, text: &str, message: String) -> Mistake {
     Mistake { within: Some(text.to_owned()), ..mistake(option, message) }
-}
-
-/// What is said of a field that is not there.
-pub(crate) fn unknown(shape: &Shape, name: &str) -> String {
-    let known: Vec<_> = shape.fields().into_iter().map(|(field, _)| field).collect();
-    let record = shape.record_type();
-    match did_you_mean(name, known.iter().copied()) {
-        Some(hint) => format!("{record:?} has no field `{name}`; {hint}"),
-        None => format!("{record:?} has no field `{name}`; it has {}", known.join(", ")),
-    }
 }

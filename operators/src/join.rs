@@ -16,7 +16,7 @@ use imflow_proto::{Record, RecordType};
 use rapidhash::RapidHashMap;
 
 use crate::errors::{self, ERRORS, Errors};
-use crate::expression::{Expression, Fault};
+use crate::expression::{Expression, Fault, no_field};
 use crate::fields::{self, Fields, at_text};
 use crate::groups::{By, GroupKey};
 use crate::tally::takes_back;
@@ -153,8 +153,8 @@ fn keys(stream: &Shape, table: &Shape, on: &[String]) -> Result<(By, By), Vec<Mi
         let (left, right) = text.split_once('=').unwrap_or((text, text));
         let (left, right) = (left.trim(), right.trim());
         let problem = match (stream.field(left), table.field(right)) {
-            (None, _) => Some(fields::unknown(stream, left)),
-            (_, None) => Some(format!("in the table, {}", fields::unknown(table, right))),
+            (None, _) => Some(no_field(stream, left)),
+            (_, None) => Some(format!("in the table, {}", no_field(table, right))),
             (Some(a), Some(b)) if a.field_type() != b.field_type() => {
                 let (a, b) = (a.field_type(), b.field_type());
                 Some(format!(

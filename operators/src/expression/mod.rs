@@ -19,7 +19,7 @@ mod typing;
 use cel::IdedExpr;
 use cel::common::ast::SourceInfo;
 use cel::parser::Parser;
-use imflow_kind::{Mistake, Shape};
+use imflow_kind::{Mistake, Shape, did_you_mean};
 use imflow_proto::Record;
 use imflow_proto::record::{FieldType, Scalar};
 
@@ -109,6 +109,16 @@ impl Predicate {
 /// The first mistake of syntax; the option is left open.
 pub(crate) fn read(source: &str) -> Result<(), Mistake> {
     parse(source).map(|_| ()).map_err(|error| error.in_option(""))
+}
+
+/// What is said of a field that is not there.
+pub(crate) fn no_field(shape: &Shape, name: &str) -> String {
+    let known: Vec<_> = shape.fields().into_iter().map(|(field, _)| field).collect();
+    let record = shape.record_type();
+    match did_you_mean(name, known.iter().copied()) {
+        Some(hint) => format!("{record:?} has no field `{name}`; {hint}"),
+        None => format!("{record:?} has no field `{name}`; it has {}", known.join(", ")),
+    }
 }
 
 fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {

@@ -6,11 +6,9 @@ use imflow_kind::Shape;
 use imflow_kind::fields::{Slot, row_slot};
 use imflow_proto::record::{FieldType, Scalar};
 
-use crate::fields::unknown;
-
 use super::aggregates::{AGGREGATES, Aggregates};
 use super::code::{Code, ListCode, TextCode, boolean, double, int, mistyped};
-use super::{ExpressionError, functions, lists};
+use super::{ExpressionError, functions, lists, no_field};
 
 /// What names mean while one expression is compiled.
 #[derive(Clone, Copy)]
@@ -94,7 +92,7 @@ impl<'a> Typing<'a> {
         if let Some(hint) = self.aggregates.and_then(|aggregates| aggregates.hint(name)) {
             return hint;
         }
-        unknown(self.shape, name)
+        no_field(self.shape, name)
     }
 
     fn literal(&self, node: &IdedExpr, literal: &LiteralValue) -> Typed {
