@@ -45,19 +45,42 @@ fn defined_twice(
     second: &Range<usize>,
     diagnostics: &mut Diagnostics,
 ) {
-    let names = text[header.clone()].trim().trim_matches(['[', ']']);
-    let mut path: Vec<&str> = names.split('.').map(|name| name.trim().trim_matches('"')).collect();
-    let key = text.get(second.clone()).unwrap_or_default().trim_matches('"');
-    if !header.contains(&second.start) {
-        path.push(key);
+    let mut path = names_of(&text[header.clone()]);
+    let is_header = header.contains(&second.start);
+    if !is_header {
+        path.push(text.get(second.clone()).unwrap_or_default().trim_matches('"'));
     }
-    path.retain(|name| !name.is_empty());
     let span = Span { source, range: second.clone() };
     let message = format!("`{}` is defined twice", path.join("."));
     let told = diagnostics.error(Code::DuplicateName, &span, message, "second definition");
-    if let Some(first) = key_at(table, &path).filter(|first| first.start < second.start) {
+    // The tree knows the last header of a table only, so an earlier one is looked for in the text.
+    let first = if is_header { earlier_header(text, &path, header.start) } else { None };
+    let first = first.or_else(|| key_at(table, &path)).filter(|first| first.start < second.start);
+    if let Some(first) = first {
         told.also(&Span { source, range: first }, "first defined here");
     }
+}
+
+/// The names in a header: `[a.b]  # why` has two.
+fn names_of(header: &str) -> Vec<&str> {
+    let inside = header.trim_start().trim_start_matches('[').split(']').next().unwrap_or_default();
+    let names = inside.split('.').map(|name| name.trim().trim_matches('"'));
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// The last name of the first header with these names, before a place.
+fn earlier_header(text: &str, path: &[&str], before: usize) -> Option<Range<usize>> {
+    let last = path.last()?;
+    let mut offset = 0;
+    for line in text[..before].split_inclusive('\n') {
+        if line.trim_start().starts_with('[') && names_of(line) == path {
+            let end = line.find(']').unwrap_or(line.len());
+            let start = offset + line[..end].rfind(last)?;
+            return Some(start..start + last.len());
+        }
+        offset += line.len();
+    }
+    None
 }
 
 /// Where the key at a path stands.
