@@ -1,6 +1,6 @@
 //! What commands know of the place they write to.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 
 use crate::Failure;
 
@@ -12,10 +12,15 @@ pub fn width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0).max(40))
 }
 
-/// Whether to write in colour: to a terminal, unless NO_COLOR is set (<https://no-color.org>).
+/// Whether to print in colour.
 pub fn colour() -> bool {
+    takes_colour(&std::io::stdout())
+}
+
+/// Whether to write in colour: to a terminal, unless NO_COLOR is set (<https://no-color.org>).
+pub fn takes_colour(stream: &impl IsTerminal) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !refused
+    stream.is_terminal() && !refused
 }
 
 /// Writes to stdout. A reader that has seen enough, such as `head`, is no failure.

@@ -15,6 +15,8 @@ TOPIC = "im.committed"
 CONVERSATIONS = [f"c{number}" for number in range(6)]
 # A broker that was killed is led again, and its clients try it again, in seconds.
 RECOVERY = 6 * PATIENCE
+# Between two messages of a sender: the reader of the topic is slower than imflow.
+PAUSE_SECONDS = 0.01
 
 
 def serve(make_server, services, *overrides):
@@ -85,6 +87,7 @@ class Senders:
                             self.acked[conversation] = reply["ack"]["seq"]
                         else:
                             self.refusals.append(reply["error"]["code"])
+                        time.sleep(PAUSE_SECONDS)
         except Exception as error:
             self.broken.append(error)
 

@@ -10,11 +10,13 @@ use imflow_topology::outline::outline;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{Failure, FileArgs, assembly};
+use crate::{Failure, FileArgs, assembly, terminal};
 
 pub fn run(file: &FileArgs) -> Result<(), Failure> {
     let plan = assembly::load(file)?;
-    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
+    let colour = terminal::takes_colour(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(log_filter()).with_ansi(colour);
+    log.with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|e| Failure::Other(format!("the I/O threads cannot be started: {e}")))?;

@@ -23,8 +23,6 @@ use rdkafka::producer::{
 const BUFFERED_KIB: usize = 64 << 10;
 /// Records likewise. Whoever sends has a bound of its own below this.
 const BUFFERED_RECORDS: usize = 10_000_000;
-/// How long a topic that is not there is waited for, at most: what the client library can be told.
-const LONGEST_WAIT_FOR_A_TOPIC: Duration = Duration::from_secs(3_600);
 /// How long the reports of what was given up may take.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
@@ -75,14 +73,10 @@ impl Producer {
     /// When a setting is refused.
     pub fn open(settings: &Settings, deliveries: Arc<dyn Deliveries>) -> Result<Self, String> {
         let give_up = settings.give_up.as_millis().to_string();
-        // A broker makes the topic when it first hears of it, and until then says that there is none. The
-        // library counts from here, also while no broker is there, and then drops all that waits.
-        let topic_wait = settings.give_up.min(LONGEST_WAIT_FOR_A_TOPIC).as_millis().to_string();
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", settings.brokers.join(","))
             .set("client.id", "imflow")
-            .set("topic.metadata.propagation.max.ms", &topic_wait)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "5")
@@ -94,6 +88,21 @@ impl Producer {
         let client = ThreadedProducer::from_config_and_context(&config, Context(deliveries));
         let client = client.map_err(|error| error.to_string())?;
         Ok(Self { client, topic: settings.topic.clone() })
+    }
+
+    /// Whether a broker leads the topic; waits at most `limit` for an answer.
+    ///
+    /// A broker makes a topic when it first hears of it, and says until then that there is none. The client
+    /// library takes that for final, some time after it was made, and drops all that it was handed: hand it
+    /// nothing before this has said yes.
+    pub fn has_topic(&self, limit: Duration) -> bool {
+        let metadata = self.client.client().fetch_metadata(Some(&self.topic), limit);
+        metadata.is_ok_and(|metadata| {
+            metadata.topics().iter().any(|topic| {
+                let led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
+                topic.error().is_none() && !topic.partitions().is_empty() && led
+            })
+        })
     }
 
     /// Hands a record over; records of one key stay in order.

@@ -13,6 +13,9 @@ use crate::queue::Queue;
 
 /// How long a stopping service waits for what is under way.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a broker is waited for that has the topic, before it is asked for anew.
+const ASK_FOR_TOPIC: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the thread waits when the client library takes no more.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -122,12 +125,32 @@ impl Publisher {
 
     /// Publishes until the queue is closed, then waits a while for what is under way.
     fn run(mut self) {
+        self.wait_for_topic();
         while let Ok(batch) = self.inbox.recv()
             && !batch.is_empty()
         {
             batch.iter().for_each(|record| self.publish(record));
         }
         self.producer.finish(STOP_LIMIT);
+    }
+
+    /// What comes meanwhile waits in the queue, which has its bound and policy.
+    fn wait_for_topic(&self) {
+        let mut told = false;
+        while !self.producer.has_topic(ASK_FOR_TOPIC) && !self.stopping.load(Ordering::Acquire) {
+            if !told {
+                let Settings { brokers, topic, .. } = &self.settings;
+                tracing::warn!(
+                    sink = self.counts.sink,
+                    ?brokers,
+                    topic,
+                    "no broker has the topic yet; records wait in the queue until one does"
+                );
+                told = true;
+            }
+            // An error may come back at once.
+            std::thread::sleep(ASK_AGAIN);
+        }
     }
 
     fn publish(&mut self, record: &Record) {
