@@ -219,7 +219,7 @@ def test_a_backup_that_is_damaged_or_not_one_is_refused(stopped, make_server, tm
 # ---- retention ---------------------------------------------------------------------------------------
 
 
-def test_old_segments_go_and_what_is_left_is_whole(make_server):
+def test_old_segments_go_and_what_is_left_is_whole(make_server, tmp_path):
     server = make_server(SMALL, "sinks.store.keep_bytes=3MiB")
     server.group("quiet", "alice", "bob")
     with server.client("alice") as alice:
@@ -257,3 +257,15 @@ def test_old_segments_go_and_what_is_left_is_whole(make_server):
         assert alice.sent("quiet", "again")["seq"] == 2
         assert alice.sent("lobby", "goes on")["seq"] == 801
         assert len(list((server.data / "log").glob("*.seg"))) < 100
+    # So is a backup of it.
+    backup = tmp_path / "backup"
+    assert command(server, "backup", "--to", backup).returncode == 0
+    server.terminate()
+    shutil.rmtree(server.data)
+    ran = command(server, "restore", "--from", backup)
+    assert ran.returncode == 0, ran.stderr
+    server.tokens.clear()
+    server.start()
+    with server.client("alice") as alice:
+        assert [m["seq"] for m in alice.history("lobby")] == list(range(floor + 1, 802))
+        assert alice.sent("quiet", "once more")["seq"] == 3

@@ -19,7 +19,7 @@ use super::frame::{crc32c, u32_at, u64_at};
 use super::index::{Directory, MemoryTables, Row, Table, Tables, read_segment};
 use super::segments::Segments;
 
-const NAME: &str = "BASE";
+pub(crate) const NAME: &str = "BASE";
 const MAGIC: &[u8; 8] = b"imflow\0B";
 const VERSION: u32 = 1;
 /// Bytes before what the checksum covers.

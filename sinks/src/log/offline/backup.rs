@@ -2,7 +2,7 @@
 //!
 //! A backup is the log up to a record, its fence, and snapshots of state no later than that:
 //! ```text
-//! DIR/log/META, *.seg    DIR/snapshots/*.snap    DIR/BACKUP
+//! DIR/log/META, BASE, *.seg    DIR/snapshots/*.snap    DIR/BACKUP
 //! ```
 //! Sealed segments never change. The running one is read to its last whole record and then synced, so
 //! that all of the backup is durable in the service too. Snapshots are copied first, so none is ahead of
@@ -15,7 +15,7 @@ use imflow_proto::record::Lsn;
 
 use super::{OfflineLog, Segment, walk};
 use crate::log::files::{Disk, Files};
-use crate::log::{LogError, meta, segments};
+use crate::log::{LogError, base, meta, segments};
 
 const NAME: &str = "BACKUP";
 const VERSION: &str = "1";
@@ -61,6 +61,8 @@ impl OfflineLog {
                 backup.copied += 1;
             }
         }
+        // Behind the segments: what was cut meanwhile is in it then, and may be in both.
+        copy_base(&*self.files, &log)?;
         let sealed = begun.iter().rev().nth(1).map_or(0, |segment| segment.number);
         backup.lsn = whole(&OfflineLog::open(to)?)?;
         let text = format!("version = {VERSION}\nlsn = {}\nsealed = {sealed}\n", backup.lsn);
@@ -106,6 +108,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, LogError> {
     let unfinished = data.join("log.restoring");
     let log = Disk::open(unfinished.clone())?;
     copy(&*source.files, &log, meta::NAME)?;
+    copy_base(&*source.files, &log)?;
     let mut backup = Backup { lsn, segments: segments.len(), copied: segments.len(), bytes: 0 };
     for segment in &segments {
         backup.bytes += copy_segment(segment, &log)?;
@@ -156,6 +159,12 @@ fn copy(from: &dyn Files, to: &dyn Files, name: &str) -> Result<(), LogError> {
         return Err(LogError::Refused(format!("`{}` is missing", from.path(name))));
     };
     to.replace(name, &bytes).map_err(LogError::io("write", to.path(name)))
+}
+
+/// Copies what is left of segments that were cut, if any were.
+fn copy_base(from: &dyn Files, to: &dyn Files) -> Result<(), LogError> {
+    let names = from.list().map_err(LogError::io("list", from.path("")))?;
+    if names.iter().any(|name| name == base::NAME) { copy(from, to, base::NAME) } else { Ok(()) }
 }
 
 /// Copies the whole records of a segment; gives their bytes.
