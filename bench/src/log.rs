@@ -120,6 +120,7 @@ impl Log {
                 "segment" => Value::Size(SEGMENT),
                 "keep_bytes" => Value::Size(0),
                 "keep" => Value::Duration(Duration::ZERO),
+                "archive" => Value::Text(String::new()),
                 _ => Value::Duration(Duration::from_secs(7 * 86_400)),
             };
             options.set(opt.name, value);
