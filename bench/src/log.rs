@@ -11,10 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use imflow_kind::testing::FakeInjector;
-use imflow_kind::{
-    Form, Injector, Intake, IoContext, Options, Roles, Sink, SystemClock, Time, Value,
-};
+use imflow_kind::testing::{FakeInjector, io_context};
+use imflow_kind::{Form, Injector, Intake, Options, Sink, Time, Value};
 use imflow_proto::record::{Entry, Record};
 use imflow_proto::wire::{Message, MessageType};
 use prost::Message as _;
@@ -116,26 +114,12 @@ impl Log {
     fn open(data: &Path) -> Result<Self, Failure> {
         let mut options = Options::default();
         for opt in imflow_sinks::log::DESCRIPTION.options {
-            let value = match opt.name {
-                "segment" => Value::Size(SEGMENT),
-                "keep_bytes" => Value::Size(0),
-                "keep" => Value::Duration(Duration::ZERO),
-                "archive" => Value::Text(String::new()),
-                _ => Value::Duration(Duration::from_secs(7 * 86_400)),
-            };
-            options.set(opt.name, value);
+            if let Some(value) = imflow_topology::default_of(opt) {
+                options.set(opt.name, value);
+            }
         }
-        let context = IoContext {
-            name: "store".into(),
-            options,
-            feeds: Vec::new(),
-            data: data.into(),
-            node: "node-1".into(),
-            partitions: 64,
-            workers: 1,
-            clock: Arc::new(SystemClock),
-            roles: Roles::default(),
-        };
+        options.set("segment", Value::Size(SEGMENT));
+        let context = io_context("store", options, data);
         let Form::Sink(build) = imflow_sinks::log::kind().form else {
             return Err(Failure::new("the kind `log` is no sink"));
         };

@@ -4,6 +4,7 @@
 //! Only here and in `sources` does the system touch disks and sockets on the message path. A sink runs
 //! in two halves: a hand inside the worker that never waits, and threads of its own that do.
 
+mod copies;
 mod discard;
 mod file;
 #[cfg(any(feature = "mongo", feature = "redis"))]
@@ -15,7 +16,6 @@ mod push;
 mod queue;
 mod reader;
 mod redis;
-mod script;
 
 use imflow_kind::Kind;
 

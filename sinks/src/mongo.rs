@@ -7,6 +7,8 @@ use imflow_kind::{
 };
 use imflow_proto::RecordType;
 
+use crate::copies;
+
 /// `committed: Committed` → `statuses: Delivery`
 ///
 /// Source: SPEC M4 to M6.
@@ -45,26 +47,11 @@ pub static DESCRIPTION: Description = Description {
             "as drivers take it: `mongodb://HOST:PORT/`; from a variable when it holds a password",
         ),
         Opt::new("database", OptType::Text, "imflow", "the database"),
-        Opt::required("of", OptType::Reference(RoleName::Journal), "the sink that keeps the log"),
-        Opt::new("batch", OptType::Integer(1, 10_000), "1000", "records written at once, at most"),
-        Opt::new(
-            "window",
-            OptType::Duration(0, 1_000),
-            "5ms",
-            "how long records gather after the first",
-        ),
-        Opt::new(
-            "retries",
-            OptType::Integer(0, 100),
-            "5",
-            "attempts after the first, before senders are told DELAYED",
-        ),
-        Opt::new(
-            "pause",
-            OptType::Duration(10, 60_000),
-            "100ms",
-            "before the second attempt; doubled at each further one, up to 5s",
-        ),
+        copies::OF,
+        copies::BATCH,
+        copies::WINDOW,
+        copies::retries("attempts after the first, before senders are told DELAYED"),
+        copies::PAUSE,
         Opt::new(
             "timeout",
             OptType::Duration(100, 60_000),
@@ -128,7 +115,7 @@ pub static DESCRIPTION: Description = Description {
             policy: "further ones when nothing waits to be copied",
         },
     ],
-    script: Some(&crate::script::COPY),
+    script: Some(&copies::SCRIPT),
     example: "[sinks.archive]\n\
               kind = \"mongo\"\n\
               of = \"store\"\n\

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use imflow_kind::testing::FakeInjector;
-use imflow_kind::{Form, IoContext, Options, Outboxes, Roles, Source, SystemClock, Value};
+use imflow_kind::testing::io_context;
+use imflow_kind::{Form, IoContext, Options, Outboxes, Roles, Source, Value};
 use imflow_proto::Record;
 use imflow_proto::record::{Delivery, Entry, Event};
 use imflow_proto::wire::Message as Stored;
@@ -85,17 +86,7 @@ fn build(data: &std::path::Path, roles: &Roles, set: impl FnOnce(&mut Options)) 
     let kind = kinds.iter().find(|kind| kind.description.name == "websocket").expect("registered");
     let mut options = testing::defaults(kind.description.options);
     set(&mut options);
-    let context = IoContext {
-        name: "clients".into(),
-        options,
-        feeds: Vec::new(),
-        data: data.into(),
-        node: "node-1".into(),
-        partitions: 64,
-        workers: 1,
-        clock: Arc::new(SystemClock),
-        roles: roles.clone(),
-    };
+    let context = IoContext { roles: roles.clone(), ..io_context("clients", options, data) };
     let Form::Source(build) = &kind.form else { panic!("a source") };
     build(&context).expect("valid options")
 }

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use imflow_sinks::log::LogError;
 use imflow_sinks::log::offline::{Backup, OfflineLog, restore as restore_log};
 
-use super::log::DAMAGED;
-use crate::{Failure, FileArgs, assembly};
+use super::log::{DAMAGED, data_directory};
+use crate::{Failure, FileArgs};
 
 /// Copy the log and the snapshots to a folder, also while the service runs
 ///
@@ -54,7 +54,7 @@ pub(crate) struct RestoreArgs {
 }
 
 pub(crate) fn backup(args: &BackupArgs, file: &FileArgs) -> Result<ExitCode, Failure> {
-    let data = data(args.data.as_ref(), file)?;
+    let data = data_directory(args.data.as_ref(), file)?;
     let taken = OfflineLog::open(&data).and_then(|log| log.backup(&args.to));
     let taken = match taken {
         Ok(taken) => taken,
@@ -72,7 +72,7 @@ pub(crate) fn backup(args: &BackupArgs, file: &FileArgs) -> Result<ExitCode, Fai
 }
 
 pub(crate) fn restore(args: &RestoreArgs, file: &FileArgs) -> Result<ExitCode, Failure> {
-    let data = data(args.data.as_ref(), file)?;
+    let data = data_directory(args.data.as_ref(), file)?;
     let restored = match restore_log(&args.from, &data) {
         Ok(restored) => restored,
         Err(error) => return failed(&error),
@@ -85,13 +85,6 @@ pub(crate) fn restore(args: &RestoreArgs, file: &FileArgs) -> Result<ExitCode, F
         if keys { "and the keys of the service" } else { "new keys are made at the first start" }
     );
     Ok(ExitCode::SUCCESS)
-}
-
-fn data(named: Option<&PathBuf>, file: &FileArgs) -> Result<PathBuf, Failure> {
-    match named {
-        Some(data) => Ok(data.clone()),
-        None => Ok(assembly::load(file)?.service.data.into()),
-    }
 }
 
 fn failed(error: &LogError) -> Result<ExitCode, Failure> {

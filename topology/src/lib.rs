@@ -42,7 +42,7 @@ pub use resolve::{Listener, Node, NodeId, Output, Service as ServiceTable};
 pub use run::{Restless, Running, Simulation, start};
 pub use scenario::{Failure, Suite, Verdict, junit, report, summary};
 pub use schema::{option_schema, scenario_schema, schema};
-pub use values::{expected, role_phrase};
+pub use values::{default_of, expected, role_phrase};
 
 use document::Document;
 

@@ -115,8 +115,8 @@ fn texts(items: &[Item]) -> Result<Vec<String>, &'static str> {
     items.iter().map(text).collect()
 }
 
-/// Reads the default of an option. Lists and tables have no other default than the empty one.
-pub(crate) fn default_of(option: &Opt) -> Option<Value> {
+/// Reads the default of an option; a required one has none. Lists and tables have no other default than the empty one.
+pub fn default_of(option: &Opt) -> Option<Value> {
     let text = option.default?;
     let tree = match option.kind {
         OptType::Bool => Tree::Bool(text == "true"),

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use imflow_kind::testing::archive::{Subject, conforms};
+use imflow_kind::testing::archive::{self, Subject, conforms};
 use imflow_kind::{Archive, Logged, Replica};
-use imflow_proto::id::first_server_msg_id_at;
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{ConversationCreated, Fact, MembersChanged};
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
@@ -139,21 +138,9 @@ impl Drop for Server {
 }
 
 fn message(lsn: Lsn, conversation: &str, seq: u64, at_ms: i64) -> Logged {
-    Logged::Message(Box::new(Committed::recovered(
-        lsn,
-        Message {
-            conversation_id: conversation.into(),
-            seq,
-            server_msg_id: first_server_msg_id_at(at_ms) + lsn as i64,
-            client_msg_id: format!("alice-phone-{lsn}-{at_ms}"),
-            sender_id: "alice".into(),
-            r#type: 1,
-            text: format!("number {lsn}, 你好"),
-            payload: vec![0, 1, 255].into(),
-            created_at: at_ms,
-            ..Default::default()
-        },
-    )))
+    let message = archive::message(lsn, conversation, seq, at_ms);
+    let message = Message { payload: vec![0, 1, 255].into(), ..message };
+    Logged::Message(Box::new(Committed::recovered(lsn, message)))
 }
 
 fn fact(lsn: Lsn, conversation: &str, change: Change) -> Logged {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::kept::Kept;
 use super::{Follower, Next};
-use crate::script::COPY;
+use crate::copies::SCRIPT;
 
 /// An input whose records go straight to an output.
 #[derive(Clone, Copy)]
@@ -54,7 +54,7 @@ struct Simulated {
 
 impl Simulated {
     fn new(context: &IoContext, tells: bool, passes: Option<Passes>) -> Self {
-        let world = World::new(&COPY, |_| Ok(()), check_seen);
+        let world = World::new(&SCRIPT, |_| Ok(()), check_seen);
         context.roles.offer(&context.name, Arc::clone(&world) as Arc<dyn Outside>);
         let (context, is_away) = (context.clone(), Arc::default());
         let injector = Arc::default();

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use imflow_engines::kafka::testing::Broker;
 use imflow_kind::construct::{Making, construct};
-use imflow_kind::testing::FakeInjector;
-use imflow_kind::{Intake, IoContext, Options, Roles, Shape, Sink, SystemClock, Time, Value};
+use imflow_kind::testing::{FakeInjector, io_context};
+use imflow_kind::{Intake, Options, Shape, Sink, Time, Value};
 use imflow_proto::record::{OnlineChange, Scalar};
 use imflow_proto::{Record, RecordType};
 
@@ -21,17 +21,7 @@ fn options(broker: &Broker, queue: i64, when_full: &str) -> Options {
 }
 
 fn started(options: Options) -> (Box<dyn Sink>, Box<dyn Intake>) {
-    let context = IoContext {
-        name: "stream".to_owned(),
-        options,
-        feeds: Vec::new(),
-        data: std::env::temp_dir(),
-        node: "node-1".to_owned(),
-        partitions: 8,
-        workers: 1,
-        clock: Arc::new(SystemClock),
-        roles: Roles::default(),
-    };
+    let context = io_context("stream", options, &std::env::temp_dir());
     let mut sink = sink::build(&context).expect("good options");
     let intake = sink.intake(0);
     sink.start(Arc::<FakeInjector>::default()).expect("a thread");

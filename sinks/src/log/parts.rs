@@ -12,7 +12,7 @@ use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Lock};
 use super::index::{
-    Cool, Index, Indexer, Ingester, Keep, Policy, Retention, Tables, Trim, finish, rebuild,
+    Age, Cool, Index, Indexer, Ingester, Keep, Policy, Retention, Tables, Trim, finish, rebuild,
 };
 use super::journal::LogJournal;
 use super::lookups::Lookups;
@@ -158,19 +158,17 @@ impl Opened {
             index: Arc::clone(&index),
             files,
             snapshots,
-            clock: Arc::clone(&clock),
+            age: Age::new(Arc::clone(&clock)),
             keep,
             partitions,
             segment_bytes: space.sizes.segment,
-            due_ms: i64::MIN,
         };
         let cool = Cool {
             index: Arc::clone(&index),
-            clock: Arc::clone(&clock),
+            age: Age::new(Arc::clone(&clock)),
             folder: archive,
             hot,
             moved: 0,
-            due_ms: i64::MIN,
         };
         Works {
             committer: Committer::new(segments, Arc::clone(&space), progress, completions, tail),

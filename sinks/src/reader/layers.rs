@@ -14,15 +14,13 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use imflow_kind::{Archive, Store, StoreError, View};
+use imflow_kind::{Archive, PAGE_BYTES, Store, StoreError, View};
 use imflow_proto::log::Cursors;
 use imflow_proto::wire::{
     ConversationList, CursorList, MemberInfo, Message, MessageType, Messages,
 };
 use prost::Message as _;
 
-/// A page is closed at so many bytes.
-const BYTES: usize = 512 << 10;
 /// Entries of the archive that a page looks at, to know what became of its messages.
 const ABOUT: usize = 20_000;
 
@@ -95,7 +93,7 @@ fn fitting<'m>(messages: impl Iterator<Item = &'m Message>) -> usize {
     let mut bytes = 0;
     let fits = messages.take_while(|message| {
         bytes += message.encoded_len();
-        bytes <= BYTES
+        bytes <= PAGE_BYTES
     });
     fits.count().max(1)
 }

@@ -1,7 +1,7 @@
 //! What a device has missed in many conversations, under one limit: from the cursors that it names (`sync`),
 //! or from those that the service keeps (`resume`).
 
-use imflow_kind::{Store, View};
+use imflow_kind::{PAGE_BYTES, Store, View};
 use imflow_proto::record::Session;
 use imflow_proto::wire::{
     Cursor, Error, ErrorCode, Messages, Resume, Sync, Synced, SyncedConversation,
@@ -12,7 +12,6 @@ use super::answer::{failed, may_read};
 
 const CURSORS: usize = 200;
 const MESSAGES: usize = 500;
-const BYTES: usize = 512 << 10;
 /// Conversations that one `resume` looks at.
 const LOOKED_AT: usize = 1_000;
 
@@ -24,7 +23,7 @@ struct Left {
 
 impl Left {
     fn all() -> Self {
-        Self { messages: MESSAGES, bytes: BYTES }
+        Self { messages: MESSAGES, bytes: PAGE_BYTES }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use imflow_kind::{Store, StoreError};
+use imflow_kind::{PAGE_BYTES, Store, StoreError};
 use imflow_proto::record::Session;
 use imflow_proto::wire::{ConversationInfo, Error, ErrorCode, Message, Messages, Place, Timeline};
 use prost::Message as _;
@@ -19,7 +19,6 @@ use super::history::page_size;
 const CONVERSATIONS: usize = 10_000;
 /// Messages that a stream takes from the store at a time.
 const CHUNK: usize = 32;
-const BYTES: usize = 512 << 10;
 
 pub(super) fn page(
     store: &dyn Store,
@@ -116,7 +115,7 @@ fn forwards(
     let (mut items, mut bytes) = (Vec::new(), 0);
     while let Some(Reverse(Head { message, mut stream, .. })) = heap.pop() {
         bytes += message.encoded_len();
-        if items.len() >= limit || bytes > BYTES && !items.is_empty() {
+        if items.len() >= limit || bytes > PAGE_BYTES && !items.is_empty() {
             return Ok(Messages { items, more: true, removed_up_to_seq: 0 });
         }
         items.push(message);
@@ -146,7 +145,7 @@ fn backwards(
     let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
     while let Some(Head { message, mut stream, .. }) = heap.pop() {
         bytes += message.encoded_len();
-        if items.len() >= limit || bytes > BYTES && !items.is_empty() {
+        if items.len() >= limit || bytes > PAGE_BYTES && !items.is_empty() {
             more = true;
             break;
         }

@@ -7,9 +7,11 @@
 mod lookups;
 
 use imflow_kind::{
-    Claim, ClaimKey, Description, Family, Key, Kind, Limit, Opt, OptType, Port, RoleName, State,
+    Claim, ClaimKey, Description, Family, Key, Kind, Limit, Opt, OptType, Port, State,
 };
 use imflow_proto::RecordType;
+
+use crate::copies;
 
 /// `committed: Committed`, `lookups: Lookup` → `found: Found`, `unknown: Lookup`
 ///
@@ -40,7 +42,7 @@ pub static DESCRIPTION: Description = Description {
             OptType::Text,
             "`redis://HOST:PORT/DATABASE`; from a variable when it holds a password",
         ),
-        Opt::required("of", OptType::Reference(RoleName::Journal), "the sink that keeps the log"),
+        copies::OF,
         Opt::new("prefix", OptType::Text, "core:", "before every key; empty gives the bare names"),
         Opt::new(
             "shards",
@@ -60,25 +62,10 @@ pub static DESCRIPTION: Description = Description {
             "50ms",
             "how long a look-up waits for Redis",
         ),
-        Opt::new("batch", OptType::Integer(1, 10_000), "1000", "records written at once, at most"),
-        Opt::new(
-            "window",
-            OptType::Duration(0, 1_000),
-            "5ms",
-            "how long records gather after the first",
-        ),
-        Opt::new(
-            "retries",
-            OptType::Integer(0, 100),
-            "5",
-            "attempts after the first, before an error is told",
-        ),
-        Opt::new(
-            "pause",
-            OptType::Duration(10, 60_000),
-            "100ms",
-            "before the second attempt; doubled at each further one, up to 5s",
-        ),
+        copies::BATCH,
+        copies::WINDOW,
+        copies::retries("attempts after the first, before an error is told"),
+        copies::PAUSE,
         Opt::new(
             "timeout",
             OptType::Duration(100, 60_000),
@@ -107,7 +94,7 @@ pub static DESCRIPTION: Description = Description {
             policy: "Redis is not asked; the log's index is",
         },
     ],
-    script: Some(&crate::script::COPY),
+    script: Some(&copies::SCRIPT),
     example: "[sinks.ids]\n\
               kind = \"redis\"\n\
               of = \"store\"\n\

@@ -54,10 +54,7 @@ enum LogCommand {
 pub(crate) const DAMAGED: u8 = 3;
 
 pub(crate) fn log(args: &LogArgs) -> Result<ExitCode, Failure> {
-    let data = match &args.data {
-        Some(data) => data.clone(),
-        None => assembly::load(&args.file)?.service.data.into(),
-    };
+    let data = data_directory(args.data.as_ref(), &args.file)?;
     let log = OfflineLog::open(&data).map_err(failed)?;
     match &args.command {
         LogCommand::Verify => verify::verify(&log),
@@ -71,6 +68,14 @@ pub(crate) fn log(args: &LogArgs) -> Result<ExitCode, Failure> {
             );
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// The directory that was named, or that of the topology.
+pub(crate) fn data_directory(named: Option<&PathBuf>, file: &FileArgs) -> Result<PathBuf, Failure> {
+    match named {
+        Some(data) => Ok(data.clone()),
+        None => Ok(assembly::load(file)?.service.data.into()),
     }
 }
 

@@ -40,6 +40,8 @@ pub use options::{Opt, OptType, Options, Value};
 pub use outside::{Act, Action, ActionValue, Actor, Outside, Script, Seen, World};
 pub use records::{RECORD_TYPES, record_meaning};
 pub use replica::{Bookmark, IdIndex, IdPlace, Logged, Replica, ReplicaError};
-pub use roles::{Durable, Journal, Outboxes, RoleName, Roles, Store, StoreError, Topology, View};
+pub use roles::{
+    Durable, Journal, Outboxes, PAGE_BYTES, RoleName, Roles, Store, StoreError, Topology, View,
+};
 pub use shape::Shape;
 pub use time::{Clock, SystemClock, Time, VirtualClock};

@@ -59,6 +59,9 @@ pub trait Outboxes: Send + Sync {
     fn deliver(&self, records: Vec<Record>);
 }
 
+/// A page of messages is closed at so many bytes, so that it fits a frame.
+pub const PAGE_BYTES: usize = 512 << 10;
+
 /// Reads of what is durable. Blocking: call it on a bounded pool. Offered as `Arc<dyn Store>`.
 ///
 /// Reads are read-your-writes: what was committed before the call is seen.

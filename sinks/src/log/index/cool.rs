@@ -8,10 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::Clock;
-
 use super::Index;
-use super::trim::newest_ms;
+use super::age::Age;
 use crate::log::LogError;
 
 /// Segments moved in a step: more than one, so that what was left behind is caught up with.
@@ -19,14 +17,12 @@ const STEP: usize = 2;
 
 pub(crate) struct Cool {
     pub index: Arc<Index>,
-    pub clock: Arc<dyn Clock>,
+    pub age: Age,
     /// Where to; none: they stay.
     pub folder: Option<PathBuf>,
     pub hot: Duration,
     /// The last segment that was moved.
     pub moved: u32,
-    /// Before this time the next one is not old enough.
-    pub due_ms: i64,
 }
 
 impl Cool {
@@ -44,20 +40,11 @@ impl Cool {
 
     /// The next segment to move.
     fn next(&mut self) -> Result<Option<u32>, LogError> {
-        let now_ms = self.clock.now_ms() as i64;
-        if now_ms < self.due_ms {
-            return Ok(None);
-        }
         let (applied, _) = self.index.directory.applied()?;
-        let numbers = self.index.segments.numbers().into_iter();
+        let segments = &self.index.segments;
+        let numbers = segments.numbers().into_iter();
         let next = numbers.filter(|number| (self.moved + 1..=applied).contains(number)).min();
         let Some(number) = next else { return Ok(None) };
-        let newest_ms = newest_ms(&self.index.segments, number)?;
-        let due_ms = newest_ms.saturating_add(self.hot.as_millis() as i64);
-        if now_ms > due_ms {
-            return Ok(Some(number));
-        }
-        self.due_ms = due_ms + 1;
-        Ok(None)
+        Ok(self.age.is_past(self.hot, segments, number)?.then_some(number))
     }
 }

@@ -8,6 +8,7 @@
 //! the channels. A segment leaves RAM only after the tables hold it, and readers look at RAM first, so
 //! no reader ever finds a gap between the two.
 
+mod age;
 mod amendments;
 mod cool;
 mod directory;
@@ -26,7 +27,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::{Store, StoreError, View};
+use imflow_kind::{PAGE_BYTES, Store, StoreError, View};
 use imflow_proto::id::index_key;
 use imflow_proto::log::Cursors;
 use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
@@ -35,6 +36,7 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 
 pub(crate) use self::fjall::FjallFolder;
+pub(crate) use age::Age;
 pub(crate) use cool::Cool;
 pub(crate) use directory::{Directory, Views};
 pub(crate) use indexer::Indexer;
@@ -61,8 +63,6 @@ use ram::Ram;
 
 /// How long a read waits for the index to follow the log.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// A page of messages is closed at so many bytes, so that it fits a frame.
-pub(crate) const PAGE_BYTES: usize = 512 << 10;
 
 /// What one commit made durable.
 pub(crate) struct Group {

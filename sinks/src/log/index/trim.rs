@@ -10,18 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::Clock;
 use imflow_proto::record::Lsn;
-use imflow_proto::wire;
 use parking_lot::Mutex;
-use prost::Message as _;
 
+use super::age::Age;
 use super::{Index, Table, ram, read_segment};
 use crate::log::LogError;
 use crate::log::base::Base;
 use crate::log::files::Files;
-use crate::log::frame::MESSAGE;
-use crate::log::segments::Segments;
 use crate::log::snapshots::Snapshots;
 
 /// How much of the log is kept; zeros: all of it.
@@ -53,12 +49,10 @@ pub(crate) struct Trim {
     pub index: Arc<Index>,
     pub files: Arc<dyn Files>,
     pub snapshots: Arc<Snapshots>,
-    pub clock: Arc<dyn Clock>,
+    pub age: Age,
     pub keep: Keep,
     pub partitions: u32,
     pub segment_bytes: u64,
-    /// Before this time the oldest segment is not old enough.
-    pub due_ms: i64,
 }
 
 impl Trim {
@@ -96,32 +90,9 @@ impl Trim {
 
     /// Whether all messages of a segment are older than `keep`.
     fn is_old(&mut self, number: u32) -> Result<bool, LogError> {
-        let now_ms = self.clock.now_ms() as i64;
-        if self.keep.time.is_zero() || now_ms < self.due_ms {
-            return Ok(false);
-        }
-        let newest_ms = newest_ms(&self.index.segments, number)?;
-        let due_ms = newest_ms.saturating_add(self.keep.time.as_millis() as i64);
-        if now_ms > due_ms {
-            return Ok(true);
-        }
-        self.due_ms = due_ms + 1;
-        Ok(false)
+        let keep = self.keep.time;
+        Ok(!keep.is_zero() && self.age.is_past(keep, &self.index.segments, number)?)
     }
-}
-
-/// When the newest message of a segment was made, in milliseconds since the Unix epoch.
-pub(super) fn newest_ms(segments: &Segments, number: u32) -> Result<i64, LogError> {
-    let mut newest_ms = i64::MIN;
-    segments.visit_segment(number, Lsn::MAX, &mut |record| {
-        if record.kind == MESSAGE
-            && let Ok(message) = wire::Message::decode(record.payload)
-        {
-            newest_ms = newest_ms.max(message.created_at);
-        }
-        Ok(())
-    })?;
-    Ok(newest_ms)
 }
 
 /// Takes what a base covers out of the index and off the disk.

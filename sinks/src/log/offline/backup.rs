@@ -50,8 +50,7 @@ impl OfflineLog {
         let log = Disk::open(to.join("log"))?;
         copy(&*self.files, &log, meta::NAME)?;
         let segments = self.segments()?;
-        let begun: Vec<&Segment> =
-            segments.iter().filter(|segment| !matches!(segment.header, Ok(None))).collect();
+        let begun: Vec<&Segment> = segments.iter().filter(|segment| segment.is_begun()).collect();
         let mut backup = Backup { lsn: 0, segments: begun.len(), copied: 0, bytes: 0 };
         for (index, segment) in begun.iter().enumerate() {
             let is_running = index + 1 == begun.len();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use imflow_proto::record::Lsn;
 
-use super::{OfflineLog, Segment, walk};
+use super::{OfflineLog, walk};
 use crate::log::files::{Disk, Files as _};
 use crate::log::frame::HEADER;
 use crate::log::{LogError, segments, snapshots, tail};
@@ -144,11 +144,5 @@ impl OfflineLog {
             }
         }
         Ok(after)
-    }
-}
-
-impl Segment {
-    fn is_begun(&self) -> bool {
-        !matches!(self.header, Ok(None))
     }
 }

@@ -41,6 +41,12 @@ struct Segment {
     header: Result<Option<Header>, String>,
 }
 
+impl Segment {
+    fn is_begun(&self) -> bool {
+        !matches!(self.header, Ok(None))
+    }
+}
+
 impl OfflineLog {
     /// Finds the log in a data directory.
     ///

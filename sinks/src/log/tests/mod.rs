@@ -32,8 +32,8 @@ use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Memory};
 use super::index::{
-    Cool, Directory, Index, Indexer, Ingester, Keep, MemoryTables, Policy, RamSegment, Retention,
-    Tables, Trim,
+    Age, Cool, Directory, Index, Indexer, Ingester, Keep, MemoryTables, Policy, RamSegment,
+    Retention, Tables, Trim,
 };
 use super::parts::{Parts, Storage};
 use super::snapshots::Snapshots;
@@ -85,19 +85,17 @@ impl Rig {
             index: Arc::clone(&index),
             files: Arc::clone(&storage.files),
             snapshots: Arc::clone(&snapshots),
-            clock: Arc::clone(&clock) as _,
+            age: Age::new(Arc::clone(&clock) as _),
             keep: Keep::default(),
             partitions: 1,
             segment_bytes: SIZES.segment,
-            due_ms: i64::MIN,
         };
         let cool = Cool {
             index: Arc::clone(&index),
-            clock: Arc::clone(&clock) as _,
+            age: Age::new(Arc::clone(&clock) as _),
             folder: None,
             hot: Duration::from_secs(10),
             moved: 0,
-            due_ms: i64::MIN,
         };
         let (of, room) = (Arc::clone(&index), Arc::clone(&space));
         let ingester = Ingester::new(of, room, Policy::Ingest, retention, trim, cool);

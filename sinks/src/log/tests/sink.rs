@@ -1,6 +1,7 @@
 //! What leaves the ports, and the kind as the runtime drives it.
 
-use imflow_kind::{IoContext, Journal, Options, Roles, Store, SystemClock, Time, Value};
+use imflow_kind::testing::io_context;
+use imflow_kind::{IoContext, Journal, Options, Store, SystemClock, Time, Value};
 use imflow_proto::record::Submission;
 use imflow_proto::wire::Send;
 
@@ -86,17 +87,7 @@ fn context(data: &std::path::Path) -> IoContext {
         .set("archive", Value::Text(String::new()))
         .set("hot", Value::Duration(Duration::from_secs(60)));
     assert!(DESCRIPTION.options.iter().all(|opt| options.get(opt.name).is_some()));
-    IoContext {
-        name: "store".into(),
-        options,
-        feeds: Vec::new(),
-        data: data.into(),
-        node: "node-1".into(),
-        partitions: 64,
-        workers: 1,
-        clock: Arc::new(SystemClock),
-        roles: Roles::default(),
-    }
+    io_context("store", options, data)
 }
 
 #[test]

@@ -47,7 +47,8 @@ fn record(lsn: Lsn, message: Message) -> Logged {
     Logged::Message(Box::new(Committed::recovered(lsn, message)))
 }
 
-fn message(lsn: Lsn, conversation: &str, seq: u64, at_ms: i64) -> Message {
+/// A message of alice that its place in the log and its time make unique.
+pub fn message(lsn: Lsn, conversation: &str, seq: u64, at_ms: i64) -> Message {
     Message {
         conversation_id: conversation.into(),
         seq,

@@ -4,8 +4,8 @@
 pub mod archive;
 mod injector;
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::{Record, Requester, Ticket};
@@ -13,11 +13,26 @@ use imflow_proto::{Record, Requester, Ticket};
 use imflow_proto::id::ServerMsgIds;
 
 use crate::{
-    Description, Form, Inference, Kind, Mistake, Operator, OperatorContext, Options, Out, Part,
-    Shape, StartError, Time, Value,
+    Description, Form, Inference, IoContext, Kind, Mistake, Operator, OperatorContext, Options,
+    Out, Part, Roles, Shape, StartError, SystemClock, Time, Value,
 };
 
 pub use injector::{FakeInjector, Sent};
+
+/// What a source or sink is built with, on a node with one worker and nothing beside it.
+pub fn io_context(name: &str, options: Options, data: &Path) -> IoContext {
+    IoContext {
+        name: name.into(),
+        options,
+        feeds: Vec::new(),
+        data: data.into(),
+        node: "node-1".into(),
+        partitions: 64,
+        workers: 1,
+        clock: Arc::new(SystemClock),
+        roles: Roles::default(),
+    }
+}
 
 /// An operator under test, its clock and what it has sent.
 pub struct Driver<O> {
