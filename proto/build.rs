@@ -22,7 +22,8 @@ const ENUM_FIELDS: &[(&str, &str)] = &[
 ];
 
 /// 63-bit ids do not fit a JSON number.
-const ID_FIELDS: &[&str] = &["Ack.server_msg_id", "Message.server_msg_id"];
+const ID_FIELDS: &[&str] =
+    &["Ack.server_msg_id", "Message.server_msg_id", "Search.before", "Matches.next"];
 
 /// Left out of JSON when empty, so that a text message does not carry an empty payload.
 const SKIPPED_WHEN_EMPTY: &[&str] = &[
@@ -54,6 +55,9 @@ const SKIPPED_WHEN: &[(&str, &str)] = &[
     ("Amended.edited_at", "crate::json::is_zero"),
     ("Amended.edits", "crate::json::is_zero"),
     ("Amended.reactions", "Vec::is_empty"),
+    ("Search.before", "crate::json::is_zero"),
+    ("Matches.next", "crate::json::is_zero"),
+    ("Matches.indexed_up_to", "crate::json::is_zero"),
 ];
 
 /// Left out of JSON when false.

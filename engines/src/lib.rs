@@ -9,3 +9,5 @@ pub mod kafka;
 pub mod mongo;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "search")]
+pub mod search;

@@ -379,6 +379,7 @@ pub enum Ask {
     Sync(wire::Sync),
     Resume(wire::Resume),
     Timeline(wire::Timeline),
+    Search(wire::Search),
     Cursors(wire::ListCursors),
     Conversations(wire::ListConversations),
     /// One conversation; whether the session may see it was decided before.
@@ -392,6 +393,7 @@ impl Ask {
             Self::History(history) => &history.conversation_id,
             Self::Conversation(id) => id,
             Self::Cursors(list) => &list.conversation_id,
+            Self::Search(search) => &search.conversation_id,
             Self::Sync(_) | Self::Resume(_) | Self::Timeline(_) | Self::Conversations(_) => "",
         }
     }

@@ -20,6 +20,7 @@ mod outside;
 mod records;
 mod replica;
 mod roles;
+mod search;
 mod shape;
 pub mod testing;
 mod time;
@@ -43,5 +44,6 @@ pub use replica::{Bookmark, IdIndex, IdPlace, Logged, Replica, ReplicaError};
 pub use roles::{
     Durable, Journal, Outboxes, PAGE_BYTES, RoleName, Roles, Store, StoreError, Topology, View,
 };
+pub use search::{Hit, Readable, Search, SearchError, Searched, Wanted, Within, conversation_key};
 pub use shape::Shape;
 pub use time::{Clock, SystemClock, Time, VirtualClock};

@@ -71,6 +71,14 @@ pub trait Replica: Send {
     /// As [`Replica::open`]. Some of the records may have been written then, and what they teach is not learnt.
     fn write(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError>;
 
+    /// Nothing more is to be written for now: what was held back, to be written with what follows, is written.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    fn settle(&mut self) -> Result<(), ReplicaError> {
+        Ok(())
+    }
+
     /// Does one small piece of what the passing of time asks for; says whether there is more to do now.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ pub enum RoleName {
     Journal,
     /// Reads of what has left the log: [`Archive`](crate::Archive).
     Archive,
+    /// Finding messages by their words: [`crate::Search`].
+    Search,
 }
 
 /// Offers and finds roles by node name.
@@ -134,6 +136,26 @@ pub trait Store: Send + Sync {
         after: &str,
         limit: usize,
     ) -> Result<wire::ConversationList, StoreError>;
+
+    /// The ids of the conversations that a user reads, and the seq after which it reads each: at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn readable(&self, user_id: &str, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
+        let (mut readable, mut after) = (Vec::new(), String::new());
+        loop {
+            let wanted = limit.saturating_sub(readable.len()).min(1_000);
+            let page = self.conversations_of(user_id, &after, wanted)?;
+            for info in page.items {
+                let view = self.conversation(&info.conversation_id, user_id)?;
+                after.clone_from(&info.conversation_id);
+                readable.extend(view.map(|view| (info.conversation_id, view.reads_after())));
+            }
+            if !page.more || readable.len() >= limit {
+                return Ok(readable);
+            }
+        }
+    }
 
     /// The members of a conversation, by user id.
     ///
