@@ -7,7 +7,7 @@
 mod copies;
 mod discard;
 mod file;
-#[cfg(any(feature = "mongo", feature = "redis"))]
+#[cfg(any(feature = "mongo", feature = "redis", feature = "search"))]
 mod follower;
 mod kafka;
 pub mod log;
@@ -16,6 +16,7 @@ mod push;
 mod queue;
 mod reader;
 mod redis;
+mod search;
 
 use imflow_kind::Kind;
 
@@ -29,5 +30,6 @@ pub fn kinds() -> Vec<Kind> {
         kafka::kind(),
         mongo::kind(),
         redis::kind(),
+        search::kind(),
     ]
 }

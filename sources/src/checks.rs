@@ -1,12 +1,23 @@
 //! The shape of ids and names: what a command must fulfil before it enters the dataflow.
 
 use imflow_proto::id;
-use imflow_proto::wire::{Error, ErrorCode};
+use imflow_proto::wire::{Error, ErrorCode, Search};
 
 use crate::auth::is_user_id;
 
 /// Longest name of a conversation, in bytes.
 const MAX_NAME_BYTES: usize = 256;
+
+/// Where a search may be held; what its words may be only an index can tell.
+pub(crate) fn check_search(search: &Search) -> Result<(), Error> {
+    if !search.conversation_id.is_empty() {
+        check_conversation(&search.conversation_id)?;
+    }
+    if !search.sender_id.is_empty() {
+        check_user(&search.sender_id)?;
+    }
+    Ok(())
+}
 
 pub(crate) fn check_conversation(conversation_id: &str) -> Result<(), Error> {
     if id::is_valid_conversation(conversation_id) {

@@ -15,7 +15,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 # protobuf's JSON form writes 64-bit integers as text; ours writes these as numbers.
 NUMBERS = {
     "id", "seq", "afterSeq", "lastSeq", "upToSeq", "readSeq", "deliveredSeq", "read", "delivered", "unread", "targetSeq",
-    "replyTo", "createdAt", "revokedAt", "editedAt", "at", "serverTime", "retryAfterMs",
+    "replyTo", "createdAt", "revokedAt", "editedAt", "at", "serverTime", "retryAfterMs", "indexedUpTo",
 }
 
 

@@ -135,6 +135,7 @@ impl Follower {
             }
             return Ok(Next::Again);
         }
+        self.replica.settle()?;
         if now_ms >= self.tend_at && !self.replica.tend(now_ms)? {
             self.tend_at = now_ms + TEND_EVERY_MS;
         }

@@ -27,6 +27,16 @@ pub(crate) fn form(tells: bool, passes: Option<Passes>) -> Form {
     Form::Sink(Arc::new(move |context| Ok(Box::new(Simulated::new(context, tells, passes)))))
 }
 
+/// The same for one that is asked something: what answers is written beside the copy that a test sees.
+#[cfg(feature = "search")]
+pub(crate) fn beside(make: fn(&IoContext) -> Box<dyn Replica>) -> Form {
+    Form::Sink(Arc::new(move |context| {
+        let mut simulated = Simulated::new(context, false, None);
+        simulated.beside = Some(make(context));
+        Ok(Box::new(simulated))
+    }))
+}
+
 /// The same for one that senders hear of, and that can be read.
 #[cfg(feature = "mongo")]
 pub(crate) fn archive() -> Form {
@@ -48,6 +58,7 @@ struct Simulated {
     is_away: Arc<AtomicBool>,
     /// What can be read of the copy.
     kept: Option<Arc<Kept>>,
+    beside: Option<Box<dyn Replica>>,
     follower: Option<Follower>,
     next: Next,
 }
@@ -59,8 +70,8 @@ impl Simulated {
         let (context, is_away) = (context.clone(), Arc::default());
         let injector = Arc::default();
         let (follower, next) = (None, Next::Again);
-        let kept = None;
-        Self { context, tells, passes, injector, world, is_away, kept, follower, next }
+        let (kept, beside) = (None, None);
+        Self { context, tells, passes, injector, world, is_away, kept, beside, follower, next }
     }
 }
 
@@ -76,6 +87,7 @@ impl Sink for Simulated {
             world: Arc::clone(&self.world),
             is_away: Arc::clone(&self.is_away),
             kept: self.kept.clone(),
+            beside: self.beside.take(),
             position: 0,
         };
         self.injector.get_or_init(|| Arc::clone(&injector));
@@ -132,6 +144,7 @@ struct Memory {
     world: Arc<World>,
     is_away: Arc<AtomicBool>,
     kept: Option<Arc<Kept>>,
+    beside: Option<Box<dyn Replica>>,
     position: Lsn,
 }
 
@@ -153,6 +166,9 @@ impl Replica for Memory {
         self.reach()?;
         if let Some(kept) = &self.kept {
             kept.take(records);
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.write(records, upto)?;
         }
         let at_ms = self.clock.now_ms();
         self.world.note(records.iter().filter_map(|record| {

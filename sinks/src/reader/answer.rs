@@ -1,16 +1,16 @@
 //! Answers one query from a store: who may read, how much, and what follows.
 
-use imflow_kind::{Store, StoreError, View};
+use imflow_kind::{Search, Store, StoreError, View};
 use imflow_proto::record::{Ask, Query, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{ConversationInfo, CursorList, Error, ErrorCode, ListCursors, Role};
 
-use super::{history, missed, timeline};
+use super::{history, missed, search, timeline};
 
 const CONVERSATIONS: usize = 1_000;
 
 /// The body that answers a query.
-pub(crate) fn answer(store: &dyn Store, query: &Query) -> Body {
+pub(crate) fn answer(store: &dyn Store, words: Option<&dyn Search>, query: &Query) -> Body {
     let session = &*query.session;
     let answered = match &query.ask {
         Ask::Conversation(id) => conversation(store, session, id).map(Body::Conversation),
@@ -22,6 +22,7 @@ pub(crate) fn answer(store: &dyn Store, query: &Query) -> Body {
         Ask::Sync(sync) => missed::sync(store, session, sync).map(Body::Synced),
         Ask::Resume(resume) => missed::resume(store, session, resume).map(Body::Synced),
         Ask::Timeline(timeline) => timeline::page(store, session, timeline).map(Body::Messages),
+        Ask::Search(asked) => search::page(store, words, session, asked).map(Body::Matches),
         Ask::Cursors(list) => cursors(store, session, list).map(Body::CursorList),
         Ask::Conversations(list) => store
             .conversations_of(&session.user_id, &list.after, page_size(list.limit))
@@ -191,7 +192,7 @@ mod tests {
     fn ask(scopes: Scopes, ask: Ask) -> Body {
         let ticket = Arc::new(Answers::default()).ticket(1);
         let session = Session { number: 1, user_id: "alice".into(), device_id: "d".into(), scopes };
-        answer(&Stub, &Query { ticket, session: Arc::new(session), ask })
+        answer(&Stub, None, &Query { ticket, session: Arc::new(session), ask })
     }
 
     fn read() -> Scopes {

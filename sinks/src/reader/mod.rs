@@ -14,6 +14,9 @@ mod answer;
 mod history;
 pub(crate) mod layers;
 mod missed;
+mod search;
+#[cfg(test)]
+mod search_tests;
 mod simulated;
 #[cfg(test)]
 mod testing;
@@ -24,7 +27,7 @@ use std::thread::JoinHandle;
 
 use imflow_kind::{
     Archive, Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt,
-    OptType, Port, RoleName, Sink, StartError, State, Store, Time,
+    OptType, Port, RoleName, Search, Sink, StartError, State, Store, Time,
 };
 use imflow_proto::record::{Ask, Query, Reply};
 use imflow_proto::wire::{Error, ErrorCode};
@@ -35,7 +38,7 @@ use layers::Layers;
 
 /// `queries: Query` → `pages: Reply`
 ///
-/// Errors: INVALID, FORBIDDEN, UNKNOWN_CONVERSATION, NOT_A_MEMBER, BANNED, BUSY, INTERNAL. Source: SPEC M7.
+/// Errors: INVALID, FORBIDDEN, UNKNOWN_CONVERSATION, NOT_A_MEMBER, BANNED, TOO_LARGE, BUSY, UNSUPPORTED, INTERNAL. Source: SPEC M7.
 pub static DESCRIPTION: Description = Description {
     name: "reader",
     family: Family::Sink,
@@ -47,7 +50,9 @@ pub static DESCRIPTION: Description = Description {
           merges all conversations of the caller by time, up to 10,000; `cursors` lists those of a conversation, at most \
           1,000 a page.\n\n\
           With `archive`, what `keep` of the log has removed is read from there and joined to what the log has: no gap and nothing twice; \
-          `removedUpToSeq` tells of what neither has. A timeline ends where the log does. Only such queries wait for the other system, and are answered BUSY while it is away.",
+          `removedUpToSeq` tells of what neither has. A timeline ends where the log does. Only such queries wait for the other system, and are answered BUSY while it is away.\n\n\
+          `search` finds the messages of the caller's conversations, up to 10,000, that have certain words: the sink that `search` names says where they \
+          are, the log how they read now, so what was revoked, edited or is not the caller's to read is never shown. `docs/search.md` tells all of it.",
     // Takes queries in the stage that they come from: those of clients never enter the message path.
     key: Key::Inherit,
     state: State::None,
@@ -64,6 +69,12 @@ pub static DESCRIPTION: Description = Description {
             OptType::Reference(RoleName::Archive),
             "",
             "the sink whose copy is read for what the log no longer keeps; empty: none",
+        ),
+        Opt::new(
+            "search",
+            OptType::Reference(RoleName::Search),
+            "",
+            "the sink that knows the words of the messages; without one `search` is answered UNSUPPORTED",
         ),
     ],
     provides: &[],
@@ -84,6 +95,16 @@ pub static DESCRIPTION: Description = Description {
             what: "conversations of a timeline",
             bound: "10,000",
             policy: "TOO_LARGE: read them with `history`",
+        },
+        Limit {
+            what: "conversations of a search",
+            bound: "10,000",
+            policy: "TOO_LARGE: name the conversation",
+        },
+        Limit {
+            what: "messages that a search looks at",
+            bound: "500,000 in the index, 1,000 in the store",
+            policy: "answered with what was found, and where to go on",
         },
         Limit { what: "a page", bound: "512 KiB", policy: "closed, with `more` set" },
     ],
@@ -184,6 +205,7 @@ impl Sink for Reader {
 #[derive(Clone)]
 struct Desk {
     store: Arc<dyn Store>,
+    words: Option<Arc<dyn Search>>,
     archive: Option<Arc<dyn Archive>>,
     /// Where queries go that want the archive, if it is not at hand.
     beyond: Option<flume::Sender<Waiting>>,
@@ -203,16 +225,24 @@ impl Desk {
                 "sink `{name}` reads old messages from `{archive}`, which cannot be read; `archive` must name a sink of kind `mongo`"
             )));
         }
-        Ok(Self { store, archive: found, beyond: None })
+        let search = context.options.text("search");
+        let words = context.roles.find::<Arc<dyn Search>>(search);
+        if words.is_none() && !search.is_empty() {
+            return Err(StartError::new(format!(
+                "sink `{name}` searches in `{search}`, which knows no words; `search` must name a sink of kind `search`"
+            )));
+        }
+        Ok(Self { store, words, archive: found, beyond: None })
     }
 
     fn serve(&self, worker: usize, query: Arc<Query>, injector: &dyn Injector) {
         let layers = Layers::new(&*self.store, self.archive.as_deref());
         // Merging all conversations would ask the archive once for each that lies there, and nobody's newest
-        // messages may depend on it: a timeline ends where the log does.
-        let is_timeline = matches!(query.ask, Ask::Timeline(_));
-        let has_layers = !is_timeline && (self.archive.is_some() || self.beyond.is_some());
-        let reply = reply_to(&query, if has_layers { &layers } else { &*self.store });
+        // messages may depend on it: a timeline ends where the log does, and so does the index of words.
+        let is_of_log = matches!(query.ask, Ask::Timeline(_) | Ask::Search(_));
+        let has_layers = !is_of_log && (self.archive.is_some() || self.beyond.is_some());
+        let store = if has_layers { &layers } else { &*self.store };
+        let reply = reply_to(&query, store, self.words.as_deref());
         match &self.beyond {
             Some(beyond) if layers.is_wanted() => pass_on(beyond, worker, query),
             _ => injector.send(worker, 0, reply.into_iter().collect()),
@@ -233,10 +263,10 @@ fn pass_on(beyond: &flume::Sender<Waiting>, worker: usize, query: Arc<Query>) {
 
 /// The answer to a query, if anybody still waits: the gateway may have answered TIMEOUT, or the session
 /// may be gone.
-fn reply_to(query: &Query, store: &dyn Store) -> Option<Record> {
+fn reply_to(query: &Query, store: &dyn Store, words: Option<&dyn Search>) -> Option<Record> {
     let ticket = query.ticket.clone();
     (!ticket.is_answered())
-        .then(|| Record::Reply(Arc::new(Reply { ticket, body: answer(store, query) })))
+        .then(|| Record::Reply(Arc::new(Reply { ticket, body: answer(store, words, query) })))
 }
 
 struct ReaderIntake {

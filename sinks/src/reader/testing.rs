@@ -37,7 +37,7 @@ impl Shelf {
         let ticket = Arc::new(Answers::default()).ticket(1);
         let scopes = Scopes { read: true, ..Scopes::default() };
         let session = Session { number: 1, user_id: "alice".into(), device_id: "d".into(), scopes };
-        answer(self, &Query { ticket, session: Arc::new(session), ask })
+        answer(self, None, &Query { ticket, session: Arc::new(session), ask })
     }
 
     fn of(&self, id: &str) -> &[Message] {

@@ -23,6 +23,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/conversations/{id}/messages/{seq}", delete(revoke_message))
         .route("/conversations/{id}/cursors", get(list_cursors))
         .route("/users/{user}/timeline", get(timeline))
+        .route("/search", get(search))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -69,6 +70,20 @@ pub(super) struct TimeRange {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct UserPage {
     after: String,
+    limit: u32,
+}
+
+/// As `search` of the wire.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Words {
+    query: String,
+    user: String,
+    conversation_id: String,
+    sender_id: String,
+    after_time: i64,
+    before_time: i64,
+    before: i64,
     limit: u32,
 }
 
@@ -175,6 +190,26 @@ pub(super) async fn timeline(
     let timeline = wire::Timeline { after, before, limit: range.limit };
     match shared.ask(&user, Ask::Timeline(timeline)).await? {
         Body::Messages(page) => Ok(Json(page)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Messages that have certain words, newest first: all of them, or those that a user reads
+#[utoipa::path(get, path = "/v1/search", params(("query" = String, Query, description = "words, all of which a text has; in double quotes those that stand together"), ("user" = Option<String>, Query, description = "only what this user may read; left out: everything"), ("conversationId" = Option<String>, Query), ("senderId" = Option<String>, Query), ("afterTime" = Option<i64>, Query, description = "milliseconds since 1970"), ("beforeTime" = Option<i64>, Query), ("before" = Option<String>, Query, description = "`next` of the answer before"), ("limit" = Option<u32>, Query)), responses((status = 200, description = "items, next, complete"), (status = 400), (status = 404), (status = 501, description = "the service keeps no index of words")))]
+pub(super) async fn search(
+    State(shared): State<Arc<Shared>>,
+    Asked(words): Asked<Words>,
+) -> Result<Json<wire::Matches>, Refusal> {
+    let Words { query, user, conversation_id, sender_id, after_time, before_time, before, limit } =
+        words;
+    if !user.is_empty() {
+        checks::check_user(&user)?;
+    }
+    let search =
+        wire::Search { query, conversation_id, sender_id, after_time, before_time, before, limit };
+    checks::check_search(&search)?;
+    match shared.ask(&user, Ask::Search(search)).await? {
+        Body::Matches(page) => Ok(Json(page)),
         _ => Err(unexpected()),
     }
 }

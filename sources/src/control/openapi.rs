@@ -73,6 +73,7 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         queries::start_query,
         queries::get_query,
         queries::delete_query,
+        messages::search,
         topology::get_topology,
     )
 )]

@@ -19,7 +19,7 @@ use imflow_proto::{Record, Ticket, id};
 
 use crate::actions;
 use crate::checks::{
-    check_after, check_conversation, check_group_id, check_name, check_user, invalid,
+    check_after, check_conversation, check_group_id, check_name, check_search, check_user, invalid,
 };
 
 /// Most users whose presence a session follows.
@@ -114,6 +114,11 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
         Some(Body::Timeline(timeline)) => {
             require(scopes.read, "read")?;
             Intent::Ask(Ask::Timeline(timeline))
+        }
+        Some(Body::Search(search)) => {
+            require(scopes.read, "read")?;
+            check_search(&search)?;
+            Intent::Ask(Ask::Search(search))
         }
         Some(Body::Cursors(list)) => {
             require(scopes.read, "read")?;

@@ -18,6 +18,8 @@ pub(super) enum Input {
     History(u64),
     /// Who has read how far.
     Seen,
+    /// Find messages by their words, in all conversations.
+    Search(String),
     Help,
     Quit,
     /// An empty line.
@@ -38,6 +40,7 @@ pub(super) const HELP: &str = "\
 /react N EMOJI   react to message N
 /history [N]     the last N messages again (20)
 /seen            who has read how far
+/search WORDS    find messages in all your conversations
 /quit            leave (or Ctrl-D)
 //text           a message that starts with a slash";
 
@@ -72,6 +75,8 @@ pub(super) fn parse(line: &str) -> Input {
             _ => Input::Wrong(format!("`{count}` is not a number from 1 to 1000")),
         },
         ("seen", []) => Input::Seen,
+        ("search", [_, ..]) => Input::Search(command["search".len()..].trim().to_owned()),
+        ("search", []) => Input::Wrong("write `/search WORDS`".to_owned()),
         ("reply" | "edit" | "revoke" | "react", _) => about(command),
         ("help" | "?", _) => Input::Help,
         ("quit" | "exit", _) => Input::Quit,
@@ -119,6 +124,7 @@ mod tests {
         assert_eq!(parse("/revoke 3"), Input::Send(Entry::Revoke(3)));
         assert_eq!(parse("/edit 3 ho"), Input::Send(Entry::Edit(3, "ho".into())));
         assert_eq!(parse("/react 3 👍"), Input::Send(Entry::React(3, "👍".into())));
+        assert_eq!(parse("/search  a \"b c\""), Input::Search("a \"b c\"".into()));
         assert_eq!(parse("  "), Input::Nothing);
         assert_eq!(parse("/switch ops"), Input::Switch("ops".into()));
         let group = Input::NewGroup { id: "ops".into(), members: vec!["a".into(), "b".into()] };
@@ -127,9 +133,17 @@ mod tests {
 
     #[test]
     fn a_wrong_command_says_what_is_right() {
-        for line in
-            ["/switch", "/dm", "/new", "/history many", "/fly", "/revoke", "/edit 3", "/reply x y"]
-        {
+        for line in [
+            "/switch",
+            "/dm",
+            "/new",
+            "/history many",
+            "/fly",
+            "/revoke",
+            "/edit 3",
+            "/reply x y",
+            "/search",
+        ] {
             assert!(matches!(parse(line), Input::Wrong(_)), "{line}");
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use imflow_proto::wire::{
     AckStatus, ConversationType, CreateConversation, Cursor, Envelope, Error, History,
-    ListConversations, ListCursors, Message, Push, envelope::Body, push,
+    ListConversations, ListCursors, Match, Matches, Message, Push, Search, envelope::Body, push,
 };
 
 use super::entry::said;
@@ -46,6 +46,8 @@ enum Pending {
     Again,
     /// Who has read how far.
     Seen,
+    /// Messages with certain words.
+    Search,
     /// That everything shown was read. One at a time, so that a quick talk does not double the commands.
     Read,
     Create,
@@ -141,7 +143,7 @@ impl State {
         self.effects.send.clear();
         self.entering.clear();
         let commands = |pending: &Pending| {
-            matches!(pending, Pending::List | Pending::Create | Pending::Again | Pending::Seen)
+            !matches!(pending, Pending::Enter(_) | Pending::Pull(_) | Pending::Read)
         };
         let unanswered = self.pending.drain().filter(|(_, pending)| commands(pending)).count();
         self.note(&format!("{reason}; connecting again"));
@@ -189,6 +191,9 @@ impl State {
                 self.create(String::new(), ConversationType::OneToOne, vec![user]);
             }
             Input::History(count) => self.show_again(count),
+            Input::Search(query) => {
+                self.ask(Pending::Search, Body::Search(Search { query, ..Default::default() }));
+            }
             Input::Seen => {
                 let list =
                     ListCursors { conversation_id: self.current.clone(), ..Default::default() };
@@ -283,6 +288,7 @@ impl State {
                     self.note("nobody has read anything yet");
                 }
             }
+            (Pending::Search, Body::Matches(matches)) => self.found(&matches),
             (Pending::Create, Body::Conversation(info)) => self.switch(info.conversation_id),
             (pending, Body::Error(error)) => self.refused(pending, &error),
             _ => self.note("the server gave an answer of another kind than was asked for"),
@@ -304,7 +310,7 @@ impl State {
             Pending::Enter(conversation) => {
                 self.entering.remove(&conversation);
             }
-            Pending::List | Pending::Again | Pending::Seen | Pending::Read | Pending::Create => {}
+            _ => {}
         }
     }
 
@@ -349,6 +355,25 @@ impl State {
         }
         self.timelines.insert(conversation.to_owned(), timeline);
         self.pull(conversation);
+    }
+
+    fn found(&mut self, matches: &Matches) {
+        for Match { message, snippet, .. } in &matches.items {
+            let Some(message) = message else { continue };
+            let elsewhere =
+                (message.conversation_id != self.current).then_some(&*message.conversation_id);
+            let shown =
+                Shown { seq: message.seq, sender: &message.sender_id, text: snippet, elsewhere };
+            self.effects.print.push(self.screen.message(&shown));
+        }
+        match (matches.items.is_empty(), matches.next) {
+            (true, 0) => self.note("nothing has these words"),
+            (_, 0) => {}
+            _ => self.note("there are older ones: add a word to find fewer"),
+        }
+        if !matches.complete {
+            self.note("the newest messages may not be found yet: ask again in a moment");
+        }
     }
 
     fn show_again(&mut self, count: u64) {

@@ -176,3 +176,30 @@ fn a_refused_line_is_tried_again_only_if_that_can_help() {
     assert!(state.is_idle());
     assert_eq!(state.unsent(), 1);
 }
+
+#[test]
+fn what_is_found_shows_where_it_was_said() {
+    let mut state = in_lobby(1);
+    state.line("/search lunch \"outside today\"", 0);
+    let [asked] = &state.effects().send[..] else { panic!("one command") };
+    let Some(Body::Search(search)) = &asked.body else { panic!("{asked:?}") };
+    assert_eq!(search.query, "lunch \"outside today\"");
+    let found = |conversation: &str| Match {
+        message: Some(Message { conversation_id: conversation.into(), ..message(7) }),
+        snippet: "lunch".into(),
+        spans: Vec::new(),
+    };
+    let items = vec![found("lobby"), found("ops")];
+    let matches = Matches { items, next: 3, complete: false, indexed_up_to: 0 };
+    state.envelope(Envelope { id: asked.id, body: Some(Body::Matches(matches)) });
+    let printed: Vec<_> = state
+        .effects()
+        .print
+        .into_iter()
+        .map(|line| match line {
+            Line::Message(text) | Line::Note(text) => text,
+        })
+        .collect();
+    assert_eq!(printed[..2], ["7 bob  lunch", "[ops] 7 bob  lunch"]);
+    assert!(printed[2].contains("older") && printed[3].contains("in a moment"), "{printed:?}");
+}

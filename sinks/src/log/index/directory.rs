@@ -200,6 +200,30 @@ impl Directory {
         Ok(Views { items, more })
     }
 
+    /// The conversations that a user reads, at most `limit`, and the seq after which it reads each. Few looks
+    /// a conversation, since there may be thousands.
+    pub(crate) fn readable(
+        &self,
+        user_id: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, LogError> {
+        let ids = self.ids_of(user_id, "", limit)?;
+        let mut readable = Vec::with_capacity(ids.len());
+        for id in ids {
+            let of_user = |kind| self.tables.get(Table::Directory, &key(kind, &id, user_id));
+            let Some(member) = of_user(b'm')? else { continue };
+            if of_user(b'b')?.is_some() {
+                continue;
+            }
+            let mut after = joined_after_of(&member);
+            if after > 0 && !self.info(&id)?.is_some_and(|info| info.history_since_join) {
+                after = 0;
+            }
+            readable.push((id, after));
+        }
+        Ok(readable)
+    }
+
     /// The ids of at most `limit` conversations that a user is a member of, after `after`.
     fn ids_of(&self, user_id: &str, after: &str, limit: usize) -> Result<Vec<String>, LogError> {
         let prefix = key(b'u', user_id, "");

@@ -456,6 +456,11 @@ impl Store for Index {
         Ok(wire::ConversationList { items, more })
     }
 
+    fn readable(&self, user_id: &str, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
+        self.readable()?;
+        Ok(self.directory.readable(user_id, limit)?)
+    }
+
     fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError> {
         self.readable()?;
         Ok(self.directory.members(conversation_id)?)
