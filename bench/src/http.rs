@@ -37,6 +37,10 @@ impl Http {
         self.ask("GET", path, "", b"")
     }
 
+    pub(crate) fn get_as(&mut self, path: &str, token: &str) -> Result<Answer, Failure> {
+        self.ask("GET", path, &format!("Authorization: Bearer {token}\r\n"), b"")
+    }
+
     pub(crate) fn post(&mut self, path: &str, token: &str, json: &[u8]) -> Result<Answer, Failure> {
         let headers =
             format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
-use load::{acks, history, replay, restart, throughput};
+use load::{acks, history, replay, restart, search, throughput};
 use report::Report;
 use server::ServerArgs;
 
@@ -65,6 +65,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Restart(restart::RestartArgs),
     History(history::HistoryArgs),
+    Search(search::SearchArgs),
     Graph(graph::GraphArgs),
     Check(compile::CheckArgs),
     Operators(operators::OperatorsArgs),
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => show(replay::run(server, args)),
         Command::Restart(args) => show(restart::run(server, args)),
         Command::History(args) => show(history::run(server, args)),
+        Command::Search(args) => show(search::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
         Command::Check(args) => show(compile::run(&server.config, args)),
         Command::Operators(args) => show(operators::run(&server.config, args)),

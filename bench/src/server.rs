@@ -102,10 +102,12 @@ impl Server {
 
     /// Bytes of the log's files.
     pub(crate) fn log_bytes(&self) -> u64 {
-        let entries = std::fs::read_dir(self.data.path().join("data").join("log"));
-        let sizes =
-            entries.into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok());
-        sizes.map(|metadata| metadata.len()).sum()
+        self.folder_bytes("log")
+    }
+
+    /// Bytes of the files in a folder of the data directory, and below.
+    pub(crate) fn folder_bytes(&self, name: &str) -> u64 {
+        bytes_in(&self.data.path().join("data").join(name))
     }
 
     fn ready(&mut self) -> Result<(), Failure> {
@@ -201,6 +203,16 @@ impl Drop for Server {
 fn raise_socket_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(bytes).sum()
 }
 
 fn free_address() -> Result<SocketAddr, Failure> {

@@ -133,6 +133,10 @@ impl Fleet {
         self.crowd.take_failure().map_err(explain)
     }
 
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// The server, to be killed; the clients let go of it.
     pub(super) fn into_server(self) -> Server {
         self.crowd.close();

@@ -7,6 +7,7 @@ pub(crate) mod history;
 mod open_loop;
 pub(crate) mod replay;
 pub(crate) mod restart;
+pub(crate) mod search;
 pub(crate) mod throughput;
 
 use std::time::Duration;
