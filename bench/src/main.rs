@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
-use load::{acks, history, replay, restart, search, throughput};
+use load::{acks, history, mongo, replay, restart, search, throughput};
 use report::Report;
 use server::ServerArgs;
 
@@ -66,11 +66,12 @@ enum Command {
     Restart(restart::RestartArgs),
     History(history::HistoryArgs),
     Search(search::SearchArgs),
+    Mongo(mongo::MongoArgs),
     Graph(graph::GraphArgs),
     Check(compile::CheckArgs),
     Operators(operators::OperatorsArgs),
     Log(log::LogArgs),
-    /// Run all of them but `restart`, and print the figures that have a goal as a table
+    /// Run all of them but `restart`, `search` and `mongo`, and print the figures that have a goal as a table
     All,
 }
 
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         Command::Restart(args) => show(restart::run(server, args)),
         Command::History(args) => show(history::run(server, args)),
         Command::Search(args) => show(search::run(server, args)),
+        Command::Mongo(args) => show(mongo::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
         Command::Check(args) => show(compile::run(&server.config, args)),
         Command::Operators(args) => show(operators::run(&server.config, args)),

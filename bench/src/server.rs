@@ -31,6 +31,9 @@ pub(crate) struct ServerArgs {
     /// The folder, on the disk to measure, for the log and for the raw loops; by default the one of this program
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Values beside those of the file, as `run --set` takes them
+    #[arg(skip)]
+    pub(crate) sets: Vec<String>,
 }
 
 impl ServerArgs {
@@ -71,6 +74,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     binary: PathBuf,
     config: PathBuf,
+    sets: Vec<String>,
     child: Child,
     data: TempDir,
 }
@@ -82,9 +86,9 @@ impl Server {
         let binary = args.binary()?;
         let data = args.folder()?;
         let address = free_address()?;
-        let config = args.config.clone();
-        let child = spawn(&binary, &config, address, data.path())?;
-        let mut server = Self { address, binary, config, child, data };
+        let (config, sets) = (args.config.clone(), args.sets.clone());
+        let child = spawn(&binary, &config, &sets, address, data.path())?;
+        let mut server = Self { address, binary, config, sets, child, data };
         server.ready()?;
         Ok(server)
     }
@@ -95,7 +99,7 @@ impl Server {
         self.child.kill().context(doing)?;
         self.child.wait().context(doing)?;
         let begin = Instant::now();
-        self.child = spawn(&self.binary, &self.config, self.address, self.data.path())?;
+        self.child = spawn(&self.binary, &self.config, &self.sets, self.address, self.data.path())?;
         self.ready()?;
         Ok(begin.elapsed())
     }
@@ -156,6 +160,7 @@ impl Server {
 fn spawn(
     binary: &Path,
     config: &Path,
+    sets: &[String],
     address: SocketAddr,
     folder: &Path,
 ) -> Result<Child, Failure> {
@@ -174,6 +179,7 @@ fn spawn(
         .arg(format!("service.data={:?}", folder.join("data").display().to_string()))
         .arg("--set")
         .arg("sources.facts.conversations={}")
+        .args(sets.iter().flat_map(|set| ["--set", set]))
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr)

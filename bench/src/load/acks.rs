@@ -9,6 +9,7 @@ use super::{WARM_UP, finish, open_loop, within};
 use crate::client::Window;
 use crate::failure::Failure;
 use crate::fsync::RawFile;
+use crate::machine::CpuUse;
 use crate::report::{Report, grouped};
 use crate::server::ServerArgs;
 use crate::text;
@@ -61,19 +62,7 @@ async fn measure(server: &ServerArgs, args: &AcksArgs) -> Result<Report, Failure
     let mut raw_single = file.closed_loop(1, RAW / 2)?;
 
     let fleet = Fleet::start(server, plan(args.connections)).await?;
-    let begin = fleet.crowd.now_ns();
-    let warm = begin + WARM_UP.as_nanos() as u64;
-    *fleet.crowd.window.borrow_mut() = Window::new(warm, warm + args.seconds * 1_000_000_000);
-    let cpu = fleet.cpu();
-    let total = args.rate * (args.seconds + WARM_UP.as_secs());
-    open_loop::run(&fleet, begin, args.rate, total, |message, due| {
-        let session = message as usize % fleet.sessions.len();
-        fleet.sessions[session].send_next(due);
-        session
-    })
-    .await?;
-    let cpu = cpu.end();
-    fleet.answered().await?;
+    let cpu = load(&fleet, args.rate, args.seconds).await?;
     fleet.delivered().await?;
     raw_rate.merge(&file.open_loop(args.rate, RAW)?);
     raw_single.merge(&file.closed_loop(1, RAW / 2)?);
@@ -101,8 +90,26 @@ async fn measure(server: &ServerArgs, args: &AcksArgs) -> Result<Report, Failure
     Ok(finish(report, fleet, cpu, &raw))
 }
 
+/// Sends at a steady rate, first to warm up, until each message is acked.
+pub(super) async fn load(fleet: &Fleet, rate: u64, seconds: u64) -> Result<CpuUse, Failure> {
+    let begin = fleet.crowd.now_ns();
+    let warm = begin + WARM_UP.as_nanos() as u64;
+    *fleet.crowd.window.borrow_mut() = Window::new(warm, warm + seconds * 1_000_000_000);
+    let cpu = fleet.cpu();
+    let total = rate * (seconds + WARM_UP.as_secs());
+    open_loop::run(fleet, begin, rate, total, |message, due| {
+        let session = message as usize % fleet.sessions.len();
+        fleet.sessions[session].send_next(due);
+        session
+    })
+    .await?;
+    let cpu = cpu.end();
+    fleet.answered().await?;
+    Ok(cpu)
+}
+
 /// Each session sends to five conversations and is pushed what its four fellows send.
-fn plan(connections: u32) -> FleetPlan {
+pub(super) fn plan(connections: u32) -> FleetPlan {
     let circle = |first: u32| {
         (0..MEMBERS).map(|step| (first + step * step) % connections).collect::<Vec<_>>()
     };

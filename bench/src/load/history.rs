@@ -1,4 +1,4 @@
-//! `bench history`: how long the latest page of a conversation takes while others write.
+//! `bench history`: how long a page of a conversation, the latest or an old one, takes while others write.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use crate::server::ServerArgs;
 use crate::text;
 
 const WANTED: Duration = Duration::from_millis(5);
+const WANTED_COLD: Duration = Duration::from_millis(50);
 /// Messages in the page.
 const PAGE: u32 = 100;
 const MEMBERS: u32 = 2;
@@ -27,7 +28,10 @@ const TEXT_BYTES: usize = 256;
 /// next conversation, and its latency counts from when it was due. Every page is checked against what was
 /// acked.
 ///
+/// With `--cold` so many messages are sent first, and each read begins at any of them: p99 <= 50 ms then.
+///
 ///   bench history
+///   bench history --cold 2000000
 ///   bench history --rate 5000 --reads 1000 --seconds 60
 #[derive(clap::Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
@@ -44,11 +48,14 @@ pub(crate) struct HistoryArgs {
     /// WebSocket connections, each of another user
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..))]
     connections: u32,
+    /// Messages that are sent before, and read instead of the latest
+    #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..))]
+    cold: Option<u64>,
 }
 
 impl Default for HistoryArgs {
     fn default() -> Self {
-        Self { rate: 20_000, reads: 200, seconds: 30, connections: 64 }
+        Self { rate: 20_000, reads: 200, seconds: 30, connections: 64, cold: None }
     }
 }
 
@@ -59,39 +66,42 @@ pub(crate) fn run(server: &ServerArgs, args: &HistoryArgs) -> Result<Report, Fai
 async fn measure(server: &ServerArgs, args: &HistoryArgs) -> Result<Report, Failure> {
     let fleet = Fleet::start(server, plan(args.connections)).await?;
     let crowd = Rc::clone(&fleet.crowd);
+    if let Some(messages) = args.cold {
+        *crowd.window.borrow_mut() = Window::new(u64::MAX - 1, u64::MAX);
+        send(&fleet, crowd.now_ns(), args.rate, messages).await?;
+        fleet.answered().await?;
+    }
     let begin = crowd.now_ns();
     let warm = begin + WARM_UP.as_nanos() as u64;
     *crowd.window.borrow_mut() = Window::new(warm, warm + args.seconds * 1_000_000_000);
     let reads = Rc::new(Reads::default());
-    let reader = tokio::task::spawn_local(read_on(
-        Rc::clone(&reads),
-        Rc::clone(&crowd),
-        readers(&fleet),
-        Duration::from_secs(1) / args.reads as u32,
-    ));
+    let readers = readers(&fleet, args.cold.is_some());
+    let every = Duration::from_secs(1) / args.reads as u32;
+    let reader =
+        tokio::task::spawn_local(read_on(Rc::clone(&reads), Rc::clone(&crowd), readers, every));
     let cpu = fleet.cpu();
     let total = args.rate * (args.seconds + WARM_UP.as_secs());
-    open_loop::run(&fleet, begin, args.rate, total, |message, due| {
-        let session = message as usize % fleet.sessions.len();
-        fleet.sessions[session].send_next(due);
-        session
-    })
-    .await?;
+    send(&fleet, begin, args.rate, total).await?;
     reader.abort();
     let cpu = cpu.end();
     fleet.answered().await?;
     fleet.delivered().await?;
 
     let mut report = Report::new(format!(
-        "history: the latest {PAGE} messages, {} reads/s beside {} messages/s, {} s",
+        "{}, {} reads/s beside {} messages/s, {} s",
+        title(args.cold),
         grouped(args.reads),
         grouped(args.rate),
         args.seconds
     ));
     {
         let (window, latencies) = (crowd.window.borrow(), reads.latencies.borrow());
-        let (found, wanted, met) = within(latencies.p99(), WANTED);
-        report.goal("latest 100 p99", found, wanted, met);
+        let (what, wanted) = match args.cold {
+            None => ("latest 100 p99", WANTED),
+            Some(_) => ("cold page of 100, p99", WANTED_COLD),
+        };
+        let (found, wanted, met) = within(latencies.p99(), wanted);
+        report.goal(what, found, wanted, met);
         report.figure("a page", latencies.summary());
         report.figure("messages in a page", format!("{:.1}", reads.mean_items()));
         report.figure("refused reads", grouped(*reads.refused.borrow()));
@@ -102,6 +112,22 @@ async fn measure(server: &ServerArgs, args: &HistoryArgs) -> Result<Report, Fail
         report.figure("durable ack", window.latencies.summary());
     }
     Ok(finish(report, fleet, cpu, &[]))
+}
+
+fn title(cold: Option<u64>) -> String {
+    match cold {
+        None => format!("history: the latest {PAGE} messages"),
+        Some(messages) => format!("history: {PAGE} messages from any of {}", grouped(messages)),
+    }
+}
+
+async fn send(fleet: &Fleet, begin: u64, rate: u64, total: u64) -> Result<(), Failure> {
+    open_loop::run(fleet, begin, rate, total, |message, due| {
+        let session = message as usize % fleet.sessions.len();
+        fleet.sessions[session].send_next(due);
+        session
+    })
+    .await
 }
 
 /// What the reads have come to.
@@ -119,13 +145,25 @@ impl Reads {
     }
 }
 
+/// Who reads a conversation.
+struct Reader {
+    session: Rc<Session>,
+    /// Reads begin before this seq; `None`: at the latest page.
+    cold: Option<u64>,
+}
+
 /// One session of each conversation.
-fn readers(fleet: &Fleet) -> Vec<Rc<Session>> {
-    fleet.members.iter().map(|of| Rc::clone(&fleet.sessions[of[0] as usize])).collect()
+fn readers(fleet: &Fleet, is_cold: bool) -> Vec<Rc<Reader>> {
+    let check = fleet.crowd.check.borrow();
+    let reader = |(conversation, of): (u32, &Vec<u32>)| {
+        let session = Rc::clone(&fleet.sessions[of[0] as usize]);
+        Rc::new(Reader { session, cold: is_cold.then(|| check.last_seq(conversation)) })
+    };
+    (0..).zip(&fleet.members).map(reader).collect()
 }
 
 /// Begins one read each `every`, whether or not earlier ones are answered.
-async fn read_on(reads: Rc<Reads>, crowd: Rc<Crowd>, readers: Vec<Rc<Session>>, every: Duration) {
+async fn read_on(reads: Rc<Reads>, crowd: Rc<Crowd>, readers: Vec<Rc<Reader>>, every: Duration) {
     let mut due = tokio::time::interval(every);
     for turn in 0u32.. {
         let due = due.tick().await.into_std();
@@ -139,14 +177,18 @@ async fn read_on(reads: Rc<Reads>, crowd: Rc<Crowd>, readers: Vec<Rc<Session>>, 
 async fn read(
     reads: Rc<Reads>,
     crowd: Rc<Crowd>,
-    reader: Rc<Session>,
+    reader: Rc<Reader>,
     conversation: u32,
     due: Instant,
 ) {
     let last = crowd.check.borrow().last_seq(conversation);
-    let after = last.saturating_sub(u64::from(PAGE));
+    let newest = last.saturating_sub(u64::from(PAGE));
+    let after = match reader.cold {
+        None => newest,
+        Some(before) => rand::random_range(0..before.max(1)).min(newest),
+    };
     let in_window = crowd.now_ns() >= crowd.window.borrow().from_ns;
-    match reader.history(conversation, after, PAGE).await {
+    match reader.session.history(conversation, after, PAGE).await {
         Ok(page) => {
             if in_window {
                 reads.latencies.borrow_mut().record(due.elapsed().as_nanos() as u64);

@@ -4,6 +4,7 @@ pub(crate) mod acks;
 mod background;
 mod fleet;
 pub(crate) mod history;
+pub(crate) mod mongo;
 mod open_loop;
 pub(crate) mod replay;
 pub(crate) mod restart;
