@@ -1,10 +1,11 @@
-"""Ids in Redis: a repeat gets its first answer whatever becomes of Redis, and never a second message."""
+"""Redis: a repeat gets its first answer whatever becomes of it, and never a second message; the latest messages are read from it."""
 
 import json
 import socket
 import time
 
 from harness.client import PATIENCE
+from harness.cutting import fill_until_cut
 from harness.wire import REPO
 
 REDIS = REPO / "examples" / "redis" / "dataflow.toml"
@@ -118,3 +119,58 @@ def test_a_redis_that_lost_its_keys_or_lies_changes_no_answer(services, make_ser
     # At the next start the copy is found empty, and filled again.
     server.start()
     keys.wait_for(acks)
+
+
+def test_the_latest_messages_are_read_from_redis_when_the_log_has_let_go_of_them(services, make_server):
+    services.up(["redis"])
+    url = services.url("redis")
+    small = ("sinks.store.segment=1MiB", "sinks.store.keep=1s")
+    server = make_server(f"sinks.ids.uri={url}", "sinks.ids.pause=20ms", *small, config=REDIS)
+    server.group("c1", "alice", "bob")
+    server.group("quiet", "alice", "bob")
+    with server.client("alice") as alice:
+        for n in range(150):
+            alice.sent("quiet", f"number {n + 1}")
+        edit = {"conversationId": "quiet", "clientMsgId": alice.message_id(), "seq": 120, "text": "right"}
+        assert "ack" in alice.ask(edit=edit)
+        revoke = {"conversationId": "quiet", "clientMsgId": alice.message_id(), "seq": 130}
+        assert "ack" in alice.ask(revoke=revoke)
+        before = latest(alice)["messages"]
+        assert [m["seq"] for m in before["items"]] == list(range(53, 153)) and before["more"]
+    fill_until_cut(server, "alice", "c1", 1)
+    for format in ("json", "proto"):
+        with server.client("bob", format=format) as bob:
+            page = latest(bob)["messages"]
+            assert [plain(m) for m in page["items"]] == [plain(m) for m in before["items"]]
+            by_seq = {m["seq"]: m for m in page["items"]}
+            assert by_seq[120]["text"] == "right" and "number 130" not in str(by_seq[130])
+            # What lies before is nowhere.
+            older = bob.ask(history={"conversationId": "quiet", "beforeSeq": 60, "limit": 50})["messages"]
+            assert [m["seq"] for m in older["items"]] == list(range(53, 60))
+            assert int(older["removedUpToSeq"]) == 52 and not older["more"]
+
+    with server.client("bob") as bob:
+        services.kill("redis")
+        error = latest(bob)["error"]
+        assert error["code"] == "BUSY" and error["retryable"]
+        alice_sees = server.client("alice")
+        assert alice_sees.sent("c1", "sending goes on")
+        services.start("redis")
+        deadline = time.monotonic() + PATIENCE
+        while "messages" not in latest(bob):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        Keys(url).ask("FLUSHALL")
+        gone = latest(bob)["messages"]
+        assert gone.get("items", []) == [] and int(gone["removedUpToSeq"]) == 152
+
+
+def plain(thing):
+    """Without what says nothing, which one encoding leaves out and the other does not."""
+    if isinstance(thing, dict):
+        return {name: plain(value) for name, value in thing.items() if value not in ("", 0, [], False)}
+    return thing
+
+
+def latest(client):
+    return client.ask(history={"conversationId": "quiet", "beforeSeq": 1_000, "limit": 100})

@@ -24,12 +24,15 @@ def schema():
     """The module generated from `envelope.proto`, compiled into a temporary directory."""
     from grpc_tools import protoc
 
-    out = tempfile.mkdtemp(prefix="imflow-proto-")
     source = REPO / "proto" / "proto"
-    status = protoc.main(["protoc", f"-I{source}", f"--python_out={out}", str(source / "envelope.proto")])
-    assert status == 0, "protoc failed on envelope.proto"
-    sys.path.insert(0, out)
-    return importlib.import_module("envelope_pb2")
+    with tempfile.TemporaryDirectory(prefix="imflow-proto-") as out:
+        status = protoc.main(["protoc", f"-I{source}", f"--python_out={out}", str(source / "envelope.proto")])
+        assert status == 0, "protoc failed on envelope.proto"
+        sys.path.insert(0, out)
+        try:
+            return importlib.import_module("envelope_pb2")
+        finally:
+            sys.path.remove(out)
 
 
 class Json:

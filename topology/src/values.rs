@@ -189,6 +189,7 @@ pub fn role_phrase(role: RoleName) -> &'static str {
         RoleName::Store => "a store of messages",
         RoleName::Journal => "a log",
         RoleName::Archive => "a copy that can be read",
+        RoleName::Latest => "a cache of the latest messages",
         RoleName::Search => "an index of words",
     }
 }

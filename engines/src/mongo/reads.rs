@@ -153,6 +153,7 @@ impl Archive for MongoArchive {
         &self,
         conversation_id: &str,
         targets: &[u64],
+        end: u64,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
         let targets: Vec<i64> = targets.iter().copied().map(number).collect();
@@ -161,6 +162,7 @@ impl Archive for MongoArchive {
             // As the index has it, which holds such entries only.
             "action": { "$exists": true },
             "action.targetSeq": { "$in": targets },
+            "seq": { "$lt": number(end) },
         };
         let find = Find { filter, order: 1, limit };
         self.call(|database| async move {

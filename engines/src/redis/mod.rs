@@ -1,19 +1,20 @@
-//! Ids of messages in Redis: `{prefix}idempotent:{shard}:{clientMsgId}` -> `{serverMsgId, seq, timestamp}`.
+//! A copy of the log in Redis: [`ids`] of messages, and the [`latest`] messages of conversations.
 //!
-//! The value also names conversation and sender, since an id counts for one sender in one conversation only.
-//! The first message under an id holds the key until it expires. Expiry is told as a time, so that writing a
-//! key again changes nothing.
+//! What is written depends on the log alone, expiry too, which is told as a time: writing a record again
+//! changes nothing.
+
+mod ids;
+mod latest;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use imflow_kind::{IdIndex, IdPlace, Logged, Replica, ReplicaError};
-use imflow_proto::id;
+use imflow_kind::{Logged, Replica, ReplicaError};
 use imflow_proto::record::Lsn;
-use imflow_proto::wire::Message;
-use redis::{Client, Connection, Pipeline, RedisError};
-use serde_json::{Value, json};
+use redis::{Client, Connection, RedisError};
 
-/// How ids are kept.
+pub use latest::RedisLatest;
+
+/// What is kept, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub uri: String,
@@ -26,6 +27,10 @@ pub struct Settings {
     pub shards: u32,
     /// How long an id is kept.
     pub ttl: Duration,
+    /// Messages kept of each conversation.
+    pub latest: usize,
+    /// How long they are kept after the last of them.
+    pub latest_ttl: Duration,
 }
 
 /// One connection, made when it is needed and again after a failure.
@@ -33,7 +38,7 @@ pub struct Redis {
     settings: Settings,
     client: Client,
     connection: Option<Connection>,
-    /// When the server was last asked, in seconds since the Unix epoch: ids that had expired by then are not
+    /// When the server was last asked, in seconds since the Unix epoch: what had expired by then is not
     /// written.
     opened_at: u64,
 }
@@ -76,29 +81,14 @@ impl Redis {
         Ok(connection)
     }
 
-    fn key(&self, client_msg_id: &str) -> String {
-        let shard = id::partition_of(client_msg_id, self.settings.shards);
-        format!("{}idempotent:{shard}:{client_msg_id}", self.settings.prefix)
-    }
-
     fn position_key(&self) -> String {
         format!("{}position:{}", self.settings.prefix, self.settings.copy)
     }
 
-    fn set(&self, message: &Message, pipeline: &mut Pipeline) {
-        let expires = message.created_at.max(0) as u64 / 1_000 + self.settings.ttl.as_secs();
-        if expires <= self.opened_at {
-            return;
-        }
-        let value = json!({
-            "serverMsgId": message.server_msg_id.to_string(),
-            "seq": message.seq,
-            "timestamp": message.created_at,
-            "conversationId": message.conversation_id,
-            "senderId": message.sender_id,
-        });
-        let set = pipeline.cmd("SET").arg(self.key(&message.client_msg_id)).arg(value.to_string());
-        set.arg("NX").arg("EXAT").arg(expires).ignore();
+    /// When what was made then expires, in seconds since the Unix epoch; `None` if it has.
+    fn expires(&self, created_at_ms: i64, ttl: Duration) -> Option<u64> {
+        let expires = created_at_ms.max(0) as u64 / 1_000 + ttl.as_secs();
+        (expires > self.opened_at).then_some(expires)
     }
 }
 
@@ -114,37 +104,17 @@ impl Replica for Redis {
 
     fn write(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError> {
         let mut pipeline = redis::pipe();
-        for record in records {
-            if let Logged::Message(committed) = record {
-                self.set(&committed.message, &mut pipeline);
-            }
-        }
+        let messages = || {
+            records.iter().filter_map(|record| match record {
+                Logged::Message(committed) => Some(&committed.message),
+                Logged::Fact(_) => None,
+            })
+        };
+        messages().for_each(|message| self.set_id(message, &mut pipeline));
+        self.keep_latest(messages(), &mut pipeline)?;
         pipeline.cmd("SET").arg(self.position_key()).arg(upto).ignore();
-        self.call("write ids", |redis| pipeline.query::<()>(redis))
+        self.call("write", |redis| pipeline.query::<()>(redis))
     }
-}
-
-impl IdIndex for Redis {
-    fn find(&mut self, client_msg_ids: &[&str]) -> Result<Vec<Option<IdPlace>>, ReplicaError> {
-        let mut pipeline = redis::pipe();
-        for id in client_msg_ids {
-            pipeline.cmd("GET").arg(self.key(id));
-        }
-        let values: Vec<Option<String>> = self.call("read ids", |redis| pipeline.query(redis))?;
-        Ok(values.iter().map(|value| place(value.as_deref()?)).collect())
-    }
-}
-
-/// What a value says; `None` of one that this service did not write.
-fn place(value: &str) -> Option<IdPlace> {
-    let value: Value = serde_json::from_str(value).ok()?;
-    let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
-    Some(IdPlace {
-        conversation_id: text("conversationId")?,
-        sender_id: text("senderId")?,
-        seq: value.get("seq")?.as_u64()?,
-        server_msg_id: text("serverMsgId")?.parse().ok()?,
-    })
 }
 
 fn failure(doing: &str, error: &RedisError) -> ReplicaError {

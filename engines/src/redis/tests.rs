@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use imflow_kind::{IdIndex as _, IdPlace, Latest as _};
+use imflow_proto::id;
 use imflow_proto::record::Committed;
+use imflow_proto::wire::Message;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -18,7 +22,16 @@ fn settings() -> Settings {
     let number = PREFIXES.fetch_add(1, Ordering::Relaxed);
     let prefix = format!("test-{}-{number}:", std::process::id());
     let timeout = Duration::from_secs(2);
-    Settings { uri, prefix, copy: "node-1/ids".into(), timeout, shards: 16, ttl: WEEK }
+    Settings {
+        uri,
+        prefix,
+        copy: "node-1/ids".into(),
+        timeout,
+        shards: 16,
+        ttl: WEEK,
+        latest: 5,
+        latest_ttl: WEEK,
+    }
 }
 
 fn now_ms() -> i64 {
@@ -34,6 +47,7 @@ fn message(lsn: Lsn, id: &str, conversation: &str, at_ms: i64) -> Logged {
             seq: lsn,
             server_msg_id: (1 << 60) + lsn as i64,
             client_msg_id: id.into(),
+            r#type: 1,
             created_at: at_ms,
             ..Default::default()
         },
@@ -105,4 +119,63 @@ fn a_server_that_is_not_there_is_told_in_time() {
     assert!(error.starts_with("Redis: connect: ") && !error.contains("secret"), "{error}");
     let error = Redis::new(Settings { uri: "redis:secret".into(), ..settings }).err().unwrap();
     assert!(error.contains("redis://HOST:PORT/DATABASE") && !error.contains("secret"), "{error}");
+}
+
+/// Messages of `c1` with these seqs, as of now.
+fn of_c1(seqs: std::ops::RangeInclusive<u64>) -> Vec<Logged> {
+    let now = now_ms();
+    seqs.map(|seq| message(seq, &format!("a-p-{seq}-1"), "c1", now)).collect()
+}
+
+fn latest_of(latest: &RedisLatest, id: &str) -> Vec<u64> {
+    latest.latest(id).unwrap().iter().map(|message| message.seq).collect()
+}
+
+#[test]
+fn the_latest_are_kept_however_they_were_written() {
+    let settings = settings();
+    let mut redis = Redis::new(settings.clone()).unwrap();
+    let latest = RedisLatest::new(settings.clone()).unwrap();
+    redis.open().unwrap();
+    assert_eq!(latest_of(&latest, "c1"), [0; 0]);
+    let records = of_c1(1..=9);
+    redis.write(&records[..3], 3).unwrap();
+    assert_eq!(latest_of(&latest, "c1"), [1, 2, 3]);
+    redis.write(&records, 9).unwrap();
+    assert_eq!(latest_of(&latest, "c1"), [5, 6, 7, 8, 9]);
+    // From an earlier position once more.
+    redis.write(&records[..7], 9).unwrap();
+    assert_eq!(latest_of(&latest, "c1"), [5, 6, 7, 8, 9]);
+    let Logged::Message(committed) = &records[4] else { panic!() };
+    assert_eq!(latest.latest("c1").unwrap()[0], committed.message);
+    let ttl: u64 = ask(&settings, &["TTL", &format!("{}latest:c1", settings.prefix)]);
+    assert!((604_790..=604_800).contains(&ttl), "{ttl}");
+}
+
+#[test]
+fn what_is_long_old_or_of_others_is_not_among_the_latest() {
+    let settings = settings();
+    let mut redis = Redis::new(settings.clone()).unwrap();
+    let latest = RedisLatest::new(settings.clone()).unwrap();
+    redis.open().unwrap();
+    let mut records = of_c1(1..=4);
+    if let Logged::Message(committed) = &mut records[1] {
+        let mut long = committed.message.clone();
+        long.text = "x".repeat(20_000);
+        **committed = Committed::recovered(2, long);
+    }
+    redis.write(&records, 4).unwrap();
+    let key = format!("{}latest:c1", settings.prefix);
+    let _: u64 = ask(&settings, &["ZADD", &key, "5", "none of ours"]);
+    assert_eq!(latest_of(&latest, "c1"), [1, 3, 4]);
+    redis.write(&of_c1(5..=5), 5).unwrap();
+    assert_eq!(latest_of(&latest, "c1"), [1, 3, 4, 5], "a seq stands there once");
+
+    let old = now_ms() - WEEK.as_millis() as i64 - 1_000;
+    redis.write(&[message(6, "a-p-1-1", "c2", old)], 6).unwrap();
+    assert_eq!(latest_of(&latest, "c2"), [0; 0]);
+    let none = Settings { latest: 0, prefix: format!("{}none-", settings.prefix), ..settings };
+    let mut redis = Redis::new(none.clone()).unwrap();
+    redis.write(&of_c1(1..=3), 3).unwrap();
+    assert_eq!(latest_of(&RedisLatest::new(none).unwrap(), "c1"), [0; 0]);
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use imflow_kind::{Archive, Logged, StoreError};
+use imflow_kind::{Archive, Latest, Logged, StoreError};
 use imflow_proto::wire::Message;
 use parking_lot::Mutex;
 
@@ -71,18 +72,40 @@ impl Archive for Kept {
         })
     }
 
-    fn about(&self, id: &str, targets: &[u64], limit: usize) -> Result<Vec<Message>, StoreError> {
+    fn about(
+        &self,
+        id: &str,
+        targets: &[u64],
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
         let is_about = |message: &&Message| {
             message.action.as_ref().is_some_and(|action| targets.contains(&action.target_seq))
         };
-        self.read(id, |of| of.values().filter(is_about).take(limit).cloned().collect())
+        self.read(id, |of| {
+            let before = of.range(..end).map(|(_, message)| message);
+            before.filter(is_about).take(limit).cloned().collect()
+        })
+    }
+}
+
+/// The last of what is kept.
+#[cfg(any(test, feature = "redis"))]
+pub(crate) struct Newest {
+    pub(crate) kept: Arc<Kept>,
+    /// Of each conversation.
+    pub(crate) many: usize,
+}
+
+#[cfg(any(test, feature = "redis"))]
+impl Latest for Newest {
+    fn latest(&self, id: &str) -> Result<Vec<Message>, StoreError> {
+        self.kept.last(id, 0..u64::MAX, self.many)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use imflow_kind::testing::archive::{Subject, conforms};
     use imflow_proto::record::Lsn;
 

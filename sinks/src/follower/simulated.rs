@@ -22,9 +22,18 @@ pub(crate) struct Passes {
     pub(crate) output: usize,
 }
 
-/// The form in virtual time of a sink that keeps a copy. `tells` as of the live form.
-pub(crate) fn form(tells: bool, passes: Option<Passes>) -> Form {
-    Form::Sink(Arc::new(move |context| Ok(Box::new(Simulated::new(context, tells, passes)))))
+/// The form in virtual time of a copy that readers ask for the newest messages.
+#[cfg(feature = "redis")]
+pub(crate) fn latest(passes: Passes) -> Form {
+    Form::Sink(Arc::new(move |context| {
+        let mut simulated = Simulated::new(context, false, Some(passes));
+        let kept = Arc::<Kept>::default();
+        let many = context.options.integer("latest") as usize;
+        let newest = super::kept::Newest { kept: Arc::clone(&kept), many };
+        context.roles.offer(&context.name, Arc::new(newest) as Arc<dyn imflow_kind::Latest>);
+        simulated.kept = Some(kept);
+        Ok(Box::new(simulated))
+    }))
 }
 
 /// The same for one that is asked something: what answers is written beside the copy that a test sees.

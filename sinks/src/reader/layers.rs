@@ -48,8 +48,13 @@ impl<'s> Layers<'s> {
         })
     }
 
-    /// What later entries, wherever they are, have made of messages of the archive.
-    fn amended(&self, id: &str, messages: Vec<Message>) -> Result<Vec<Message>, StoreError> {
+    /// What later entries, wherever they are, have made of messages of the archive, which has them up to a seq.
+    fn amended(
+        &self,
+        id: &str,
+        messages: Vec<Message>,
+        floor: u64,
+    ) -> Result<Vec<Message>, StoreError> {
         let targets: BTreeSet<u64> = messages
             .iter()
             .map(|message| match (message.r#type(), &message.action) {
@@ -58,7 +63,7 @@ impl<'s> Layers<'s> {
             })
             .collect();
         let targets: Vec<u64> = targets.into_iter().collect();
-        let others = self.archive()?.about(id, &targets, ABOUT)?;
+        let others = self.archive()?.about(id, &targets, floor + 1, ABOUT)?;
         if others.len() >= ABOUT {
             let what = format!(
                 "what became of {} messages of `{id}` is more than {ABOUT} entries; read fewer at a time",
@@ -80,7 +85,7 @@ fn without_hole(mut messages: Vec<Message>) -> Vec<Message> {
 }
 
 /// The same, from its last.
-fn without_hole_before(mut messages: Vec<Message>) -> Vec<Message> {
+pub(super) fn without_hole_before(mut messages: Vec<Message>) -> Vec<Message> {
     let hole = messages.windows(2).rposition(|pair| pair[0].seq + 1 != pair[1].seq);
     if let Some(hole) = hole {
         messages.drain(..=hole);
@@ -112,7 +117,7 @@ impl Store for Layers<'_> {
         let old = self.archive()?.first(id, after_seq + 1..floor + 1, limit)?;
         let Some(first) = old.first().map(|first| first.seq) else { return Ok(recent) };
         let removed_up_to_seq = if first > after_seq + 1 { first - 1 } else { 0 };
-        let mut items = self.amended(id, without_hole(old))?;
+        let mut items = self.amended(id, without_hole(old), floor)?;
         let mut more = recent.more;
         if items.last().is_some_and(|last| last.seq == floor) {
             items.extend(recent.items);
@@ -153,7 +158,7 @@ impl Store for Layers<'_> {
             let removed_up_to_seq = if hole { end - 1 } else { 0 };
             return Ok(Messages { more: true, removed_up_to_seq, ..recent });
         }
-        let mut items = self.amended(id, without_hole_before(old))?;
+        let mut items = self.amended(id, without_hole_before(old), floor)?;
         items.extend(recent.items);
         let fits = fitting(items.iter().rev());
         items.drain(..items.len().saturating_sub(fits));

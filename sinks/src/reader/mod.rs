@@ -11,6 +11,7 @@
 //! ```
 
 mod answer;
+pub(crate) mod cached;
 mod history;
 pub(crate) mod layers;
 mod missed;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use imflow_kind::{
-    Archive, Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Limit, Opt,
+    Archive, Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Latest, Limit, Opt,
     OptType, Port, RoleName, Search, Sink, StartError, State, Store, Time,
 };
 use imflow_proto::record::{Ask, Query, Reply};
@@ -34,6 +35,7 @@ use imflow_proto::wire::{Error, ErrorCode};
 use imflow_proto::{Record, RecordType};
 
 use answer::answer;
+use cached::Cached;
 use layers::Layers;
 
 /// `queries: Query` → `pages: Reply`
@@ -50,7 +52,8 @@ pub static DESCRIPTION: Description = Description {
           merges all conversations of the caller by time, up to 10,000; `cursors` lists those of a conversation, at most \
           1,000 a page.\n\n\
           With `archive`, what `keep` of the log has removed is read from there and joined to what the log has: no gap and nothing twice; \
-          `removedUpToSeq` tells of what neither has. A timeline ends where the log does. Only such queries wait for the other system, and are answered BUSY while it is away.\n\n\
+          `removedUpToSeq` tells of what neither has. With `cache`, the latest messages of a conversation come from there, if it has all of them, \
+          and only what lies further back from `archive`. A timeline ends where the log does. Only such queries wait for the other system, and are answered BUSY while it is away.\n\n\
           `search` finds the messages of the caller's conversations, up to 10,000, that have certain words: the sink that `search` names says where they \
           are, the log how they read now, so what was revoked, edited or is not the caller's to read is never shown. `docs/search.md` tells all of it.",
     // Takes queries in the stage that they come from: those of clients never enter the message path.
@@ -69,6 +72,12 @@ pub static DESCRIPTION: Description = Description {
             OptType::Reference(RoleName::Archive),
             "",
             "the sink whose copy is read for what the log no longer keeps; empty: none",
+        ),
+        Opt::new(
+            "cache",
+            OptType::Reference(RoleName::Latest),
+            "",
+            "the sink that has the latest messages of conversations, asked before `archive`; empty: none",
         ),
         Opt::new(
             "search",
@@ -218,11 +227,11 @@ impl Desk {
         let store = context.roles.find(of).ok_or_else(|| {
             StartError::new(format!("sink `{name}` reads from `{of}`, which holds no messages; `of` must name a sink of kind `log`"))
         })?;
-        let archive = context.options.text("archive");
-        let found = context.roles.find::<Arc<dyn Archive>>(archive);
-        if found.is_none() && !archive.is_empty() {
+        let copy = context.options.text("archive");
+        let archive = context.roles.find::<Arc<dyn Archive>>(copy);
+        if archive.is_none() && !copy.is_empty() {
             return Err(StartError::new(format!(
-                "sink `{name}` reads old messages from `{archive}`, which cannot be read; `archive` must name a sink of kind `mongo`"
+                "sink `{name}` reads old messages from `{copy}`, which cannot be read; `archive` must name a sink of kind `mongo`"
             )));
         }
         let search = context.options.text("search");
@@ -232,7 +241,17 @@ impl Desk {
                 "sink `{name}` searches in `{search}`, which knows no words; `search` must name a sink of kind `search`"
             )));
         }
-        Ok(Self { store, words, archive: found, beyond: None })
+        let cache = context.options.text("cache");
+        let archive = match context.roles.find::<Arc<dyn Latest>>(cache) {
+            Some(latest) => Some(Arc::new(Cached { latest, archive }) as Arc<dyn Archive>),
+            None if cache.is_empty() => archive,
+            None => {
+                return Err(StartError::new(format!(
+                    "sink `{name}` reads the latest messages from `{cache}`, which does not have them; `cache` must name a sink of kind `redis`"
+                )));
+            }
+        };
+        Ok(Self { store, words, archive, beyond: None })
     }
 
     fn serve(&self, worker: usize, query: Arc<Query>, injector: &dyn Injector) {

@@ -1,4 +1,4 @@
-//! Sink `redis`: ids of messages in Redis, and look-ups of them for `dedup`.
+//! Sink `redis`: ids of messages in Redis, and look-ups of them for `dedup`; the latest messages for a `reader`.
 //!
 //! Written behind the log as every copy is ([`crate::follower`]). A look-up asks Redis first; only the log
 //! decides. See [`lookups`].
@@ -7,7 +7,7 @@
 mod lookups;
 
 use imflow_kind::{
-    Claim, ClaimKey, Description, Family, Key, Kind, Limit, Opt, OptType, Port, State,
+    Claim, ClaimKey, Description, Family, Key, Kind, Limit, Opt, OptType, Port, RoleName, State,
 };
 use imflow_proto::RecordType;
 
@@ -15,16 +15,18 @@ use crate::copies;
 
 /// `committed: Committed`, `lookups: Lookup` → `found: Found`, `unknown: Lookup`
 ///
-/// Source: SPEC M2.
+/// Source: SPEC M2, M6.
 pub static DESCRIPTION: Description = Description {
     name: "redis",
     family: Family::Sink,
-    summary: "keeps ids of messages in Redis, and answers look-ups of them",
+    summary: "keeps ids of messages and the latest messages in Redis, and answers look-ups of them",
     doc: "Writes `PREFIXidempotent:SHARD:CLIENTMSGID` for each message of the log, whatever lies on the wire, behind it (`NX`, for `ttl`), and its own position \
           beside it; so a Redis that was away, or emptied, is filled again from the log.\n\n\
           A look-up of `dedup` asks Redis for the place of the message and the log for the message there: only if it is the one that is looked for, \
           the look-up is answered on `found`. Everything else leaves on `unknown`, to be wired to the `lookups` of the log: ids that Redis does not know, \
-          another conversation's or sender's, and all of them while Redis does not answer within `wait` (counted, and told in the service's log). So a wrong Redis costs time and never an answer.",
+          another conversation's or sender's, and all of them while Redis does not answer within `wait` (counted, and told in the service's log). So a wrong Redis costs time and never an answer.\n\n\
+          `PREFIXlatest:CONVERSATION` is a sorted set of the `latest` messages of a conversation by seq, in JSON. A `reader` whose `cache` names this sink \
+          takes from it what `keep` has removed from the log, where the set has all of it.",
     key: Key::Conversation,
     state: State::None,
     inputs: &[
@@ -57,10 +59,22 @@ pub static DESCRIPTION: Description = Description {
             "how long an id is kept",
         ),
         Opt::new(
+            "latest",
+            OptType::Integer(0, 1_000),
+            "100",
+            "messages kept of each conversation; 0: none",
+        ),
+        Opt::new(
+            "latest_ttl",
+            OptType::Duration(60_000, 366 * 86_400_000),
+            "7d",
+            "how long they are kept after the last of them was made",
+        ),
+        Opt::new(
             "wait",
             OptType::Duration(1, 10_000),
             "50ms",
-            "how long a look-up waits for Redis",
+            "how long a look-up or a reader waits for Redis",
         ),
         copies::BATCH,
         copies::WINDOW,
@@ -70,7 +84,7 @@ pub static DESCRIPTION: Description = Description {
             "timeout",
             OptType::Duration(100, 60_000),
             "2s",
-            "how long Redis is waited for when ids are written",
+            "how long Redis is waited for when it is written to",
         ),
     ],
     claims: &[Claim {
@@ -93,7 +107,13 @@ pub static DESCRIPTION: Description = Description {
             bound: "1 s",
             policy: "Redis is not asked; the log's index is",
         },
+        Limit {
+            what: "a message among the latest",
+            bound: "16 KiB of JSON",
+            policy: "not kept there: the reader asks its `archive`",
+        },
     ],
+    provides: &[RoleName::Latest],
     script: Some(&copies::SCRIPT),
     example: "[sinks.ids]\n\
               kind = \"redis\"\n\
@@ -117,12 +137,12 @@ pub fn kind() -> Kind {
     Kind::missing(&DESCRIPTION, "redis")
 }
 
-/// The kind `redis`. In virtual time Redis knows no id.
+/// The kind `redis`. In virtual time Redis knows no id, and has the latest messages.
 #[cfg(feature = "redis")]
 pub fn kind() -> Kind {
-    use crate::follower::simulated::{Passes, form};
+    use crate::follower::simulated::{Passes, latest};
     let passes = Passes { input: LOOKUPS, output: UNKNOWN };
-    Kind::sink(&DESCRIPTION, live::build).simulated_by(form(false, Some(passes)))
+    Kind::sink(&DESCRIPTION, live::build).simulated_by(latest(passes))
 }
 
 #[cfg(feature = "redis")]
@@ -136,8 +156,8 @@ const UNKNOWN: usize = 1;
 mod live {
     use std::sync::Arc;
 
-    use imflow_engines::redis::{Redis, Settings};
-    use imflow_kind::{Injector, Intake, IoContext, Sink, StartError, Time};
+    use imflow_engines::redis::{Redis, RedisLatest, Settings};
+    use imflow_kind::{Injector, Intake, IoContext, Latest, Sink, StartError, Time};
     use imflow_proto::Record;
 
     use super::LOOKUPS;
@@ -153,8 +173,12 @@ mod live {
             timeout: options.duration(timeout),
             shards: options.integer("shards") as u32,
             ttl: options.duration("ttl"),
+            latest: options.integer("latest") as usize,
+            latest_ttl: options.duration("latest_ttl"),
         };
         let redis = |timeout| Redis::new(settings(timeout)).map_err(StartError::new);
+        let latest = RedisLatest::new(settings("wait")).map_err(StartError::new)?;
+        context.roles.offer(&context.name, Arc::new(latest) as Arc<dyn Latest>);
         let copy = Threaded::new(context, Box::new(redis("timeout")?), false);
         Ok(Box::new(Live { copy, asking: Asking::new(context, Box::new(redis("wait")?)) }))
     }

@@ -41,7 +41,7 @@ pub trait Archive: Send + Sync {
     /// As [`Archive::first`].
     fn seq_before(&self, conversation_id: &str, time_ms: i64, end: u64) -> Result<u64, StoreError>;
 
-    /// The entries that act on one of these messages, in any order, at most `limit`.
+    /// The entries before the seq `end` that act on one of these messages, in any order, at most `limit`.
     ///
     /// # Errors
     /// As [`Archive::first`].
@@ -49,6 +49,19 @@ pub trait Archive: Send + Sync {
         &self,
         conversation_id: &str,
         targets: &[u64],
+        end: u64,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError>;
+}
+
+/// A copy of the newest messages of conversations, asked before an [`Archive`]. Calls wait as there. Offered as
+/// `Arc<dyn Latest>`.
+///
+/// It may lag behind, lack any of them and forget whole conversations; what it gives is as it came.
+pub trait Latest: Send + Sync {
+    /// Some of the newest messages of a conversation, by rising seq.
+    ///
+    /// # Errors
+    /// When the other system does not answer.
+    fn latest(&self, conversation_id: &str) -> Result<Vec<Message>, StoreError>;
 }

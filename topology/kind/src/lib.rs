@@ -26,7 +26,7 @@ pub mod testing;
 mod time;
 pub mod units;
 
-pub use archive::Archive;
+pub use archive::{Archive, Latest};
 pub use collection::{Batches, BuildCollection, Stream};
 pub use describe::{
     ANY, Build, BuildOperator, Claim, ClaimKey, Conflict, Debt, Description, Duty, Family, Form,

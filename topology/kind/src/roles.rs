@@ -21,6 +21,8 @@ pub enum RoleName {
     Journal,
     /// Reads of what has left the log: [`Archive`](crate::Archive).
     Archive,
+    /// The newest messages of conversations: [`Latest`](crate::Latest).
+    Latest,
     /// Finding messages by their words: [`crate::Search`].
     Search,
 }

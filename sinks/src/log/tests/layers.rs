@@ -8,7 +8,8 @@ use imflow_proto::record::{Committed, Lsn};
 use imflow_proto::wire::{Action, MessageType, Messages};
 
 use super::*;
-use crate::follower::kept::Kept;
+use crate::follower::kept::{Kept, Newest};
+use crate::reader::cached::Cached;
 use crate::reader::layers::Layers;
 
 /// The log, as what a copy is to others.
@@ -54,12 +55,18 @@ impl Archive for Reads {
         Ok(self.0.seq_before(id, time_ms)?.min(end.saturating_sub(1)))
     }
 
-    fn about(&self, id: &str, targets: &[u64], limit: usize) -> Result<Vec<Message>, StoreError> {
+    fn about(
+        &self,
+        id: &str,
+        targets: &[u64],
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
         let is_about = |message: &Message| {
             message.action.as_ref().is_some_and(|action| targets.contains(&action.target_seq))
         };
         let mut about = self.0.entries(id, 0, 10_000);
-        about.retain(is_about);
+        about.retain(|message| message.seq < end && is_about(message));
         about.truncate(limit);
         Ok(about)
     }
@@ -122,11 +129,17 @@ fn kept(seqs: impl Iterator<Item = u64>) -> Kept {
 #[test]
 fn a_cut_log_with_its_archive_reads_as_one_that_was_never_cut() {
     let (whole, cut, floor) = whole_and_cut();
-    let archive = kept(1..=LAST);
+    let archive = Arc::new(kept(1..=LAST));
     // A copy that is behind has what was cut, by the hold, and not yet what came since.
-    let behind = kept(1..=floor);
-    for archive in [&archive, &behind] {
-        let layers = Layers::new(&*cut.index, Some(archive));
+    let behind = Arc::new(kept(1..=floor));
+    let cached = |many, kept: &Arc<Kept>| {
+        let latest = Arc::new(Newest { kept: Arc::clone(kept), many });
+        Arc::new(Cached { latest, archive: Some(Arc::clone(&archive) as _) })
+    };
+    let (recent, some, late) = (cached(50, &archive), cached(15, &behind), cached(20, &archive));
+    let archives: [Arc<dyn Archive>; 5] = [Arc::clone(&archive) as _, behind, recent, some, late];
+    for archive in archives {
+        let layers = Layers::new(&*cut.index, Some(&*archive));
         let whole = &whole.index;
         for limit in [1, 2, 7, 30, 200] {
             for from in 0..=LAST + 1 {
@@ -146,6 +159,23 @@ fn a_cut_log_with_its_archive_reads_as_one_that_was_never_cut() {
         assert_eq!(layers.last_messages("c", 40, 70, 9).expect("read"), wanted);
         assert!(!layers.is_wanted());
     }
+}
+
+#[test]
+fn a_cache_alone_shows_what_it_has_and_tells_the_rest_as_removed() {
+    let (whole, cut, floor) = whole_and_cut();
+    let latest = Arc::new(Newest { kept: Arc::new(kept(1..=floor)), many: 20 });
+    let cached = Cached { latest, archive: None };
+    let layers = Layers::new(&*cut.index, Some(&cached));
+    for backwards in [false, true] {
+        for limit in [1, 7, 50] {
+            let (shown, removed) = follow(&layers, limit, backwards);
+            assert_eq!(shown, (floor - 19..=LAST).collect::<Vec<_>>(), "{limit}, {backwards}");
+            assert_eq!(removed, [floor - 20], "{limit}, {backwards}");
+        }
+    }
+    let wanted = whole.index.messages("c", floor - 20, 30).expect("read").items;
+    assert_eq!(layers.messages("c", floor - 20, 30).expect("read").items, wanted);
 }
 
 /// Reads all, page by page, forwards or backwards; gives what was shown and what was told as removed.

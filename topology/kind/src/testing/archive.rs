@@ -204,15 +204,16 @@ fn what_acts_on_a_message_is_found(store: &mut dyn Subject) {
     for age in [0, 50, 75, 150] {
         store.age(BEGIN_MS + age * DAY_MS);
         let archive = store.archive();
-        let about = |targets: &[u64]| {
-            let found = archive.about("c1", targets, 100).expect("read");
+        let about = |targets: &[u64], end| {
+            let found = archive.about("c1", targets, end, 100).expect("read");
             let mut seqs: Vec<u64> = found.iter().map(|entry| entry.seq).collect();
             seqs.sort_unstable();
             assert!(found.iter().all(|entry| story.contains(entry)));
             seqs
         };
-        assert_eq!(about(&[1]), [8, 12], "day {age}");
-        assert_eq!(about(&[2, 5, 99]), [16, 20, 40, 44], "day {age}");
-        assert_eq!(about(&[33]), Vec::<u64>::new(), "day {age}");
+        assert_eq!(about(&[1], 61), [8, 12], "day {age}");
+        assert_eq!(about(&[2, 5, 99], 61), [16, 20, 40, 44], "day {age}");
+        assert_eq!(about(&[2, 5, 99], 44), [16, 20, 40], "day {age}");
+        assert_eq!(about(&[33], 61), Vec::<u64>::new(), "day {age}");
     }
 }
