@@ -52,8 +52,11 @@ impl Sizes {
         left.saturating_sub(self.commit)
     }
 
+    /// Segments made ahead: with a quarter more than the reserve, so that the gate stays open while the one that
+    /// was just begun is replaced.
     fn spares(self) -> usize {
-        self.reserve.div_ceil(self.usable(self.segment - HEADER as u64)) as usize
+        (self.reserve + self.reserve / 4).div_ceil(self.usable(self.segment - HEADER as u64))
+            as usize
     }
 }
 
@@ -124,6 +127,11 @@ impl Space {
             }
             self.changed.wait(&mut state);
         }
+    }
+
+    /// Whether all segments are made that are wanted ahead: the running one may be left before it is full.
+    pub(crate) fn has_spares(&self) -> bool {
+        self.state.lock().spares.len() >= self.sizes.spares()
     }
 
     /// Says how much the running segment still takes.
@@ -267,6 +275,21 @@ mod tests {
         assert!(!space.gate().is_closed());
         space.note_left(0);
         assert!(!space.gate().is_closed(), "the spares alone hold the reserve");
+        space.take();
+        space.note_left(0);
+        assert!(space.gate().is_closed());
+    }
+
+    #[test]
+    fn the_gate_stays_open_while_a_small_segment_is_replaced() {
+        let sizes = Sizes::of_segment(4 * MIB);
+        let space = Space::new(Arc::new(Memory::default()), sizes, 1, 4 * MIB, Vec::new());
+        while space.make_one().expect("room") {}
+        for _ in 0..4 {
+            space.take();
+            space.note_left(0);
+            assert!(!space.gate().is_closed(), "nobody is refused before a spare is made");
+        }
         space.take();
         space.note_left(0);
         assert!(space.gate().is_closed());
