@@ -39,6 +39,7 @@ pub(crate) struct Recovered {
 
 /// Opens the log, or begins one of `segment` bytes a segment.
 pub(crate) fn recover(files: &dyn Files, segment: u64) -> Result<Recovered, LogError> {
+    files.take_back_moves().map_err(LogError::io("take back moves in", files.path("")))?;
     let names = files.list().map_err(LogError::io("list", files.path("")))?;
     for leftover in names.iter().filter(|name| name.ends_with(".tmp")) {
         files.remove(leftover).map_err(LogError::io("remove", files.path(leftover)))?;

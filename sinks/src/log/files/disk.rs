@@ -18,6 +18,9 @@ use crate::log::LogError;
 /// meanwhile never waits behind a whole segment of them.
 const PIECE: usize = 1 << 20;
 
+/// Behind the name of a file while it is being moved to another folder.
+const LINK: &str = ".link";
+
 pub(crate) struct Disk {
     folder: PathBuf,
 }
@@ -75,33 +78,91 @@ impl Disk {
 
     /// Puts a file that was written beside it in the place of another.
     fn put(&self, temporary: &Path, name: &str) -> io::Result<()> {
+        self.take_back(name)?;
         let moved = self.moved_to(name);
         fs::rename(temporary, self.folder.join(name))?;
         self.sync_folder()?;
         moved.map_or(Ok(()), fs::remove_file)
     }
+
+    /// Removes what a move of a file that was cut short has left in the other folder. The link that says where was
+    /// durable before anything was written there, so that it is ours.
+    fn take_back(&self, name: &str) -> io::Result<()> {
+        let link = self.folder.join(link_name(name));
+        let Ok(to) = fs::read_link(&link) else { return Ok(()) };
+        for left in [beside(&to), to] {
+            match fs::remove_file(&left) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => sync_folder_of(&left)?,
+            }
+        }
+        fs::remove_file(link)?;
+        self.sync_folder()
+    }
 }
 
-/// Copies a file, durably, unless it is there already.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if to.exists() {
-        // A copy that was not used yet, or the file of another log.
-        return match fs::read(from)? == fs::read(to)? {
-            true => Ok(()),
-            false => Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                format!(
-                    "`{}` is there and is another file; give each log an archive of its own",
-                    to.display()
-                ),
-            )),
-        };
+/// The name of a link to where a file is being moved.
+fn link_name(name: &str) -> String {
+    format!("{name}{LINK}")
+}
+
+/// Where a file is written before it takes its place.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent().map(File::open) {
+        Some(Ok(folder)) => folder.sync_all(),
+        // A folder that is not there holds nothing.
+        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    let temporary = to.with_extension("tmp");
-    fs::copy(from, &temporary)?;
-    File::open(&temporary)?.sync_all()?;
+}
+
+/// Writes a file beside its place, then puts it there: who reads it has the old bytes or the new ones.
+fn write_whole(bytes: &[u8], to: &Path) -> io::Result<()> {
+    let temporary = beside(to);
+    let mut file = File::create(&temporary)?;
+    step()?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    step()?;
     fs::rename(&temporary, to)?;
-    to.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    step()?;
+    sync_folder_of(to)
+}
+
+/// Between two changes of the disk; tests end the process here.
+#[cfg(not(test))]
+fn step() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) use steps::STEPS;
+#[cfg(test)]
+use steps::step;
+
+#[cfg(test)]
+mod steps {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        /// Changes of the disk that this thread still makes; `None`: any number.
+        pub(crate) static STEPS: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn step() -> io::Result<()> {
+        match STEPS.get() {
+            Some(0) => Err(io::Error::from_raw_os_error(5)),
+            left => {
+                STEPS.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Files for Disk {
@@ -113,9 +174,10 @@ impl Files for Disk {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
             // What a link of ours points to is removed before the link.
-            if entry.path().exists() {
-                names.push(entry.file_name().to_string_lossy().into_owned());
+            if entry.path().exists() && !name.ends_with(LINK) {
+                names.push(name);
             }
         }
         names.sort_unstable();
@@ -131,11 +193,10 @@ impl Files for Disk {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let temporary = self.folder.join(format!("{name}.tmp"));
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        self.put(&temporary, name)
+        self.take_back(name)?;
+        // What was moved out stays there: only so no copy of the old bytes can be left behind.
+        let file = self.moved_to(name).unwrap_or_else(|| self.folder.join(name));
+        write_whole(bytes, &file)
     }
 
     fn create_zeroed(&self, name: &str, size: u64) -> io::Result<Arc<dyn LogFile>> {
@@ -156,26 +217,53 @@ impl Files for Disk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         if let Some(moved) = self.moved_to(name) {
+            let _ = fs::remove_file(beside(&moved)); // of a replacement that was cut short
             fs::remove_file(moved)?;
         }
+        self.take_back(name)?;
         fs::remove_file(self.folder.join(name))?;
         self.sync_folder()
     }
 
     fn move_out(&self, name: &str, folder: &Path) -> io::Result<bool> {
-        let file = self.folder.join(name);
         if self.moved_to(name).is_some() {
             return Ok(false);
         }
+        self.take_back(name)?;
         fs::create_dir_all(folder)?;
         let to = folder.canonicalize()?.join(name);
-        copy(&file, &to)?;
-        let link = self.folder.join(format!("{name}.link"));
-        let _ = fs::remove_file(&link); // of a move that was cut short
+        if to.exists() {
+            let refused = format!(
+                "`{}` is there and is another file; give each log an archive of its own",
+                to.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, refused));
+        }
+        let link = self.folder.join(link_name(name));
         std::os::unix::fs::symlink(&to, &link)?;
-        fs::rename(&link, &file)?;
+        self.sync_folder()?;
+        step()?;
+        fs::copy(self.folder.join(name), beside(&to))?;
+        File::open(beside(&to))?.sync_all()?;
+        step()?;
+        fs::rename(beside(&to), &to)?;
+        sync_folder_of(&to)?;
+        step()?;
+        fs::rename(&link, self.folder.join(name))?;
         self.sync_folder()?;
         Ok(true)
+    }
+
+    fn take_back_moves(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            match name.strip_suffix(LINK) {
+                Some(name) => self.take_back(name)?,
+                // Of a replacement that was cut short.
+                None => drop(self.moved_to(&name).map(|moved| fs::remove_file(beside(&moved)))),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -261,10 +349,6 @@ mod tests {
         for name in ["a", "b", "c"] {
             disk.replace(name, name.as_bytes()).expect("written");
         }
-        // As if the move of `a` had been cut short behind its copy.
-        fs::create_dir(&cold).expect("made");
-        fs::write(cold.join("a"), "a").expect("written");
-        fs::write(folder.path().join("log/a.link"), "").expect("written");
         assert!(disk.move_out("a", &cold).expect("moved"));
         assert!(disk.move_out("b", &cold).expect("moved"));
         assert!(!disk.move_out("a", &cold).expect("it was"));
@@ -278,17 +362,45 @@ mod tests {
         assert_eq!(fs::read(cold.join("c")).expect("there"), b"x");
 
         disk.replace("b", b"anew").expect("written");
+        assert_eq!(fs::read(cold.join("b")).expect("it stays there"), b"anew");
         disk.remove("a").expect("removed");
-        assert_eq!(
-            fs::read_dir(&cold).expect("there").count(),
-            1,
-            "nothing of `a` and the old `b` is left"
-        );
+        assert_eq!(fs::read_dir(&cold).expect("there").count(), 2, "nothing of `a` is left");
         assert_eq!(disk.list().expect("listed"), ["b", "c"]);
         // A removal that was cut short.
-        assert!(disk.move_out("b", &cold).expect("moved"));
         fs::remove_file(cold.join("b")).expect("removed");
         assert_eq!(disk.list().expect("listed"), ["c"]);
+    }
+
+    #[test]
+    fn a_move_or_a_replacement_that_is_cut_short_leaves_one_whole_file_once_it_is_taken_back() {
+        for (replaced, steps) in [false, true].into_iter().flat_map(|r| (0..6).map(move |s| (r, s)))
+        {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let (log, cold) = (folder.path().join("log"), folder.path().join("cold"));
+            let disk = Disk::open(log.clone()).expect("made");
+            disk.replace("a.seg", b"old").expect("written");
+            if replaced {
+                disk.move_out("a.seg", &cold).expect("moved");
+            }
+            STEPS.set(Some(steps));
+            let (done, finishes) = match replaced {
+                true => (disk.replace("a.seg", b"new").is_ok(), steps > 2),
+                false => (disk.move_out("a.seg", &cold).is_ok(), steps > 2),
+            };
+            STEPS.set(None);
+            assert_eq!(done, finishes, "{steps} steps");
+            disk.take_back_moves().expect("taken back");
+            let read = disk.read("a.seg").expect("read").expect("it is there");
+            assert!(read == b"old" || replaced && read == b"new", "after {steps} steps");
+            let names = |folder: &Path| {
+                let found = fs::read_dir(folder).into_iter().flatten().flatten();
+                found.map(|entry| entry.file_name()).collect::<Vec<_>>()
+            };
+            assert_eq!(names(&log), ["a.seg"], "after {steps} steps");
+            let moved = usize::from(replaced || done);
+            assert_eq!(names(&cold).len(), moved, "after {steps} steps");
+            disk.move_out("a.seg", &cold).expect("nothing stands in the way");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(test)]
+pub(crate) use disk::STEPS;
 pub(crate) use disk::{Disk, Lock};
 pub(crate) use memory::Memory;
 
@@ -34,6 +36,10 @@ pub(crate) trait Files: Send + Sync {
     /// Gives whether it had to be moved. What another file holds there is left alone, as an error.
     fn move_out(&self, _name: &str, _folder: &Path) -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Takes back what a crash has left of moves. For whoever writes to the folder.
+    fn take_back_moves(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
