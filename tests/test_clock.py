@@ -63,3 +63,25 @@ def test_nothing_goes_backwards_when_the_clock_is_set(make_server, clock, first)
         assert values == [int(ack[field]) for ack in acks]
     assert [m["seq"] for m in history] == list(range(1, len(acks) + 1))
     assert len({m["serverMsgId"] for m in history}) == len(acks)
+
+
+def test_a_repeat_of_six_days_ago_gets_its_first_answer_and_one_of_eight_days_ago_is_new(make_server, clock):
+    env, set_clock = clock
+    # A window of two ids: all others are known by the log's index alone.
+    server = make_server("operators.fresh.window=2", env=env)
+    server.tokens["alice", "phone"] = server.token("alice", "phone", "--ttl", "30d")
+    with server.client("alice") as alice:
+        messages = [alice.message("lobby", f"m{n}") for n in range(50)]
+        acks = [alice.ask(send=message)["ack"] for message in messages]
+    for days, end in ((6, server.kill), (6, server.terminate)):
+        end()
+        set_clock(days * 24 * HOUR)
+        server.start()
+        with server.client("alice") as alice:
+            assert [alice.ask(send=message)["ack"] for message in messages] == acks
+            assert len(alice.history("lobby")) == 50
+    server.kill()
+    set_clock(8 * 24 * HOUR)
+    server.start()
+    with server.client("alice") as alice:
+        assert alice.ask(send=messages[0])["ack"]["seq"] == 51

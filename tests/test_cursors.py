@@ -1,8 +1,12 @@
 """How far everybody has come: read and delivered cursors, unread counts, receipts, reminders."""
 
 import threading
+import time
 
 import pytest
+
+from harness.client import Client
+from harness.proxy import LosingProxy
 
 FORMATS = pytest.mark.parametrize("format", ["json", "proto"])
 
@@ -129,6 +133,29 @@ def test_a_session_that_does_not_confirm_is_told_once_more(make_server, format):
         assert carol.pushed_now("notify") == [], "who never confirms is left alone"
         mark(bob, "delivered", "team", 2)
         assert bob.pushed_now("notify") == []
+
+
+def test_a_last_push_that_the_network_lost_is_pulled_without_a_further_message(make_server):
+    server = make_server("operators.cursors.confirm_within=200ms", "operators.cursors.notifies=3")
+    server.group("team", "alice", "bob")
+    with LosingProxy(server.port, "the last one") as network, server.client("alice") as alice:
+        bob = Client("ws://{}:{}/ws".format(*network.address), server.token("bob"), "bob")
+        with bob:
+            alice.sent("team", "the first one")
+            assert bob.push("message")["seq"] == 1
+            mark(bob, "delivered", "team", 1)
+            alice.sent("team", "the last one")
+            assert bob.push("notify") == {"conversationId": "team", "upToSeq": 2}
+            assert network.lost == 1 and bob.pushed_now("message") == []
+            # The same answer is lost again; then the network is well.
+            lost = bob.post(history={"conversationId": "team", "afterSeq": 1})
+            assert [bob.push("notify")["upToSeq"] for _ in range(2)] == [2, 2]
+            assert lost not in bob.replies and network.lost == 2
+            network.text = b"nothing is lost any more"
+            assert [m["text"] for m in bob.history("team", 1)] == ["the last one"]
+            time.sleep(2)
+            assert bob.pushed_now("notify") == [], "reminders are bounded"
+            mark(bob, "delivered", "team", 2)
 
 
 class Device:

@@ -93,6 +93,19 @@ fn a_denied_message_leaves_no_trace_and_a_waiting_repeat_goes_forward() {
 }
 
 #[test]
+fn a_device_that_counts_up_needs_no_look_up_however_much_was_forgotten() {
+    let (mut driver, alice) = (dedup(2, 9), Sender::new("alice", "phone"));
+    for seq in 1..=1_000 {
+        driver.send("messages", [alice.send("c1", &format!("alice-phone-{seq}-1"), "hi")]);
+        let first = fresh(&mut driver);
+        commit(&mut driver, &first[0], seq);
+    }
+    assert_eq!(driver.take("lookups").len(), 0);
+    driver.send("messages", [alice.send("c1", "alice-phone-5-1", "hi")]);
+    assert_eq!(driver.take("lookups").len(), 1, "only a repeat asks the index");
+}
+
+#[test]
 fn behind_a_look_up_the_sender_queues_in_order_and_others_pass() {
     let (mut driver, alice, bob) =
         (dedup(2, 9), Sender::new("alice", "phone"), Sender::new("bob", "phone"));
