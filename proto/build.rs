@@ -69,6 +69,7 @@ const SKIPPED_WHEN_FALSE: &[&str] = &[
     "Edit.mention_all",
     "React.remove",
     "Action.remove",
+    "Amended.erased",
 ];
 
 /// Left out of JSON when unset.

@@ -19,9 +19,13 @@ pub struct Content<'a> {
     pub(crate) mentions: &'a [String],
     pub(crate) mention_all: bool,
     pub(crate) action: Option<&'a wire::Action>,
+    pub(crate) erased: bool,
 }
 
 impl<'a> Content<'a> {
+    /// The hash of what was erased: nobody can tell any more what it said.
+    pub const ERASED: u64 = 0;
+
     /// What a stored message says.
     pub fn of(message: &'a wire::Message) -> Self {
         Self {
@@ -33,11 +37,15 @@ impl<'a> Content<'a> {
             mentions: &message.mentions,
             mention_all: message.mention_all,
             action: message.action.as_deref(),
+            erased: message.is_erased(),
         }
     }
 
     /// The hash.
     pub fn hash(&self) -> u64 {
+        if self.erased {
+            return Self::ERASED;
+        }
         let plain = match self.forward_of {
             None => plain(self.kind, self.text, self.payload),
             Some(origin) => with(rapidhash_v3(origin.conversation_id.as_bytes()), origin.seq),

@@ -53,6 +53,7 @@ impl Keys {
             mentions: &send.mentions,
             mention_all: send.mention_all,
             action,
+            erased: false,
         };
         Self::read(&send.conversation_id, sender, &send.client_msg_id, id, content.hash())
     }

@@ -13,6 +13,11 @@ impl Message {
     pub fn is_revoked(&self) -> bool {
         self.amended.as_ref().is_some_and(|amended| amended.revoked_at != 0)
     }
+
+    /// Whether its content was erased.
+    pub fn is_erased(&self) -> bool {
+        self.amended.as_ref().is_some_and(|amended| amended.erased)
+    }
 }
 
 impl MessageType {

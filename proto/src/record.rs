@@ -284,6 +284,11 @@ pub enum Wish {
         user_id: String,
         banned: bool,
     },
+    /// Takes out of the log what a user has said; `None`: all that the conversation holds. For the control
+    /// API alone.
+    Erase {
+        user_id: Option<String>,
+    },
 }
 
 /// Longest fact, encoded. Every log takes a fact of this size; a command that would make a longer one is

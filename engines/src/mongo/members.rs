@@ -34,7 +34,7 @@ impl Members {
                     members.remove(user);
                 }
             }
-            Some(Change::Mute(_) | Change::Ban(_)) | None => {}
+            Some(Change::Mute(_) | Change::Ban(_) | Change::Erased(_)) | None => {}
         }
     }
 

@@ -58,6 +58,9 @@ impl Judge {
         if message.is_revoked() {
             return fault(ErrorCode::MessageRevoked, format!("message {seq} was revoked"));
         }
+        if message.is_erased() {
+            return fault(ErrorCode::MessageRevoked, format!("message {seq} was erased"));
+        }
         if message.is_action() {
             let sentence = format!(
                 "entry {seq} is a revoke, an edit or a reaction; refer to the message it was about"

@@ -258,7 +258,8 @@ impl Dedup {
 }
 
 fn repeat(out: &mut Out, submission: &Submission, original: &Original) {
-    let body = if submission.keys.content == original.content {
+    // Of what was erased nobody can tell any more whether this is the same.
+    let body = if [submission.keys.content, Content::ERASED].contains(&original.content) {
         Body::Ack(original.ack())
     } else {
         Body::Error(conflict())

@@ -272,7 +272,8 @@ impl Permission {
                         let ticket = command.ticket.clone();
                         let change = Change { ticket, fact: Arc::new(fact), answer };
                         out.send(FACTS, Record::Change(Arc::new(change)));
-                        return Some(deltas);
+                        // What changes no grant brings none back to wait for.
+                        return (deltas > 0).then_some(deltas);
                     }
                 }
             }

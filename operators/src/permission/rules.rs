@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imflow_proto::Fingerprint;
 use imflow_proto::id;
-use imflow_proto::log::{BanChanged, ConversationCreated, MembersChanged, MuteChanged, fact};
+use imflow_proto::log::{
+    BanChanged, ConversationCreated, Erased, MembersChanged, MuteChanged, fact,
+};
 use imflow_proto::record::{Command, Grant, Reference, Verdict, Wish};
 use imflow_proto::wire::{
     ConversationInfo, ConversationType, Done, Error, ErrorCode, MemberInfo, Role, envelope::Body,
@@ -60,6 +62,8 @@ impl Case<'_> {
             Wish::ChangeMembers { set, remove } => self.change_members(existing()?, set, remove),
             Wish::Mute { user_id, until } => self.mute(existing()?, user_id, *until),
             Wish::Ban { user_id, banned } => self.ban(existing()?, user_id, *banned),
+            Wish::Erase { user_id: Some(user) } => self.erase(user),
+            Wish::Erase { user_id: None } => existing().and_then(|_| self.erase("")),
         }
     }
 
@@ -304,6 +308,16 @@ impl Case<'_> {
         let present = grant.is_some_and(|grant| grant.banned);
         let change = fact::Change::Ban(BanChanged { user_id: user.into(), banned });
         Ok(effective(change, usize::from(present != banned)))
+    }
+
+    /// Takes what a user said out of the log; empty: what the conversation holds. Nobody's standing changes.
+    fn erase(&self, user: &str) -> Result<Ruling, Error> {
+        if !self.is_admin() {
+            let sentence = "only the control API erases; revoke a message instead";
+            return Err(refuse(ErrorCode::Forbidden, sentence));
+        }
+        let change = fact::Change::Erased(Erased { user_id: user.into() });
+        Ok(Ruling::Changes { change, answer: Body::Done(Done {}), deltas: 0 })
     }
 
     /// The caller's role, which must be at least `least`; the control API stands above all.

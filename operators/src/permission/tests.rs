@@ -131,6 +131,23 @@ fn a_command_that_changes_nothing_is_answered_at_once() {
 }
 
 #[test]
+fn only_the_control_api_erases_and_nothing_waits_behind_it() {
+    let (of_user, of_all) =
+        (Wish::Erase { user_id: Some("bob".into()) }, Wish::Erase { user_id: None });
+    for wish in [&of_user, &of_all] {
+        let refused = ask(&mut permission(), "alice", "c1", wish.clone()).err();
+        assert_eq!(refused, Some(ErrorCode::Forbidden), "{wish:?}");
+        let mut driver = permission();
+        assert_eq!(ask(&mut driver, "admin", "c1", wish.clone()).map(|facts| facts.len()), Ok(1));
+        let next = ask(&mut driver, "admin", "c1", set("erin", Role::Member));
+        assert_eq!(next.map(|facts| facts.len()), Ok(1), "no grant changes, so none is awaited");
+    }
+    let unknown = ask(&mut permission(), "admin", "c2", of_all).err();
+    assert_eq!(unknown, Some(ErrorCode::UnknownConversation));
+    assert_eq!(ask(&mut permission(), "admin", "", of_user).map(|facts| facts.len()), Ok(1));
+}
+
+#[test]
 fn a_conversations_facts_are_decided_one_at_a_time() {
     let (mut driver, alice) = (permission(), Sender::new("alice", "phone"));
     let both = Wish::ChangeMembers {

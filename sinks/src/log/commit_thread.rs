@@ -39,8 +39,10 @@ impl CommitThread {
 
     /// Commits until told to stop.
     pub(crate) fn run(mut self) {
-        while !self.stopped {
-            self.collect();
+        while !self.stopped || !self.committer.is_empty() {
+            if !self.stopped {
+                self.collect();
+            }
             if let Some(group) = self.committer.commit() {
                 // Closed only when the indexer has died, which has ended the process or is ending it.
                 let _ = self.index.send(group);

@@ -13,6 +13,7 @@ use imflow_proto::record::{Change, CommittedFact, Entry, Moved};
 use imflow_proto::wire::{Error, ErrorCode};
 
 use super::completions::Completions;
+use super::erase::Subject;
 use super::frame::{self, CURSORS, FACT, HEADER, Header, MESSAGE, STARTS_COMMIT};
 use super::index::{Group, Indexed};
 use super::progress::Progress;
@@ -33,6 +34,10 @@ pub(crate) struct Committer {
     /// Room for a header, then the frames of the commit.
     buffer: Vec<u8>,
     group: Vec<Waiting>,
+    /// A record that begins the next group, as it has to stand first in a segment.
+    next: Option<(usize, Record)>,
+    /// The group begins a segment.
+    begins: bool,
     failed: bool,
 }
 
@@ -60,12 +65,15 @@ impl Committer {
     ) -> Self {
         let group = Vec::with_capacity(COMMIT_RECORDS);
         let buffer = vec![0; HEADER];
-        Self { segments, space, progress, completions, tail, buffer, group, failed: false }
+        let (next, begins, failed) = (None, false, false);
+        Self { segments, space, progress, completions, tail, buffer, group, next, begins, failed }
     }
 
     /// Whether the group takes no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.group.len() >= COMMIT_RECORDS || self.buffer.len() >= self.space.sizes.commit as usize
+        self.next.is_some()
+            || self.group.len() >= COMMIT_RECORDS
+            || self.buffer.len() >= self.space.sizes.commit as usize
     }
 
     /// Whether there is nothing to commit.
@@ -98,11 +106,25 @@ impl Committer {
         self.failed = true;
         let (segment, start) = self.write()?;
         self.failed = false;
-        Ok(Some(self.publish(segment, start)))
+        let group = self.publish(segment, start);
+        if let Some((worker, record)) = self.next.take() {
+            self.add(worker, record);
+        }
+        Ok(Some(group))
     }
 
-    /// Adds a record of a worker to the group.
+    /// Adds a record of a worker to the group, which must not be full.
     pub(crate) fn add(&mut self, worker: usize, record: Record) {
+        // What is to be erased stands before the record that asks for it: in segments that nobody writes.
+        if let Record::Change(change) = &record
+            && Subject::of(&change.fact).is_some()
+        {
+            if !self.group.is_empty() {
+                self.next = Some((worker, record));
+                return;
+            }
+            self.begins = true;
+        }
         let offset = self.buffer.len();
         let lsn = self.tail.next_lsn + self.group.len() as u64;
         let first = if self.group.is_empty() { STARTS_COMMIT } else { 0 };
@@ -136,7 +158,9 @@ impl Committer {
     /// Writes the group durably; gives its segment and the offset that the buffer's start stands for.
     fn write(&mut self) -> Result<(u32, u64), LogError> {
         let frames = (self.buffer.len() - HEADER) as u64;
-        if self.tail.end + frames > self.tail.file.size() {
+        let begins = std::mem::take(&mut self.begins) && self.tail.end > HEADER as u64;
+        // Without a segment to spare the record stands where it would; its work waits until this one is full.
+        if self.tail.end + frames > self.tail.file.size() || begins && self.space.has_spares() {
             self.roll();
         }
         let path = || segments::name(self.tail.segment);

@@ -7,6 +7,9 @@
 //! `len` counts what follows the checksum, and the checksum covers exactly that. A payload is the
 //! protobuf form of what is stored. The high bit of `kind` marks the first record of a commit: where it
 //! stands, everything before it had been made durable. After the last record there are zeros.
+//!
+//! The next bit says that content was erased. Such a record is as long as it was, so that every other one stays
+//! in its place: its payload is what is left, with its length (a varint) before and zeros behind.
 
 use imflow_proto::record::Lsn;
 
@@ -22,6 +25,10 @@ pub(crate) const FACT: u8 = 2;
 pub(crate) const CURSORS: u8 = 3;
 /// Set in `kind` on the first record of a commit.
 pub(crate) const STARTS_COMMIT: u8 = 0x80;
+/// Set in `kind` of a record whose content was erased.
+pub(crate) const ERASED: u8 = 0x40;
+/// Where in a segment's header stands the last record that asked for an erasure in it, u64; 0: none did.
+pub(crate) const ERASED_BY: std::ops::Range<usize> = 28..36;
 
 /// The version of this format.
 pub(crate) const VERSION: u32 = 1;
@@ -78,6 +85,7 @@ pub(crate) struct Frame<'a> {
     pub lsn: Lsn,
     pub kind: u8,
     pub starts_commit: bool,
+    pub erased: bool,
     pub payload: &'a [u8],
 }
 
@@ -97,13 +105,39 @@ impl<'a> Frame<'a> {
             return None;
         }
         let kind = bytes[16];
+        let erased = kind & ERASED != 0;
         Some(Self {
             lsn: u64_at(bytes, 8),
-            kind: kind & !STARTS_COMMIT,
+            kind: kind & !(STARTS_COMMIT | ERASED),
             starts_commit: kind & STARTS_COMMIT != 0,
-            payload: &bytes[HEAD..],
+            erased,
+            payload: if erased { left(&bytes[HEAD..])? } else { &bytes[HEAD..] },
         })
     }
+}
+
+/// What is left of a payload that was erased.
+fn left(mut payload: &[u8]) -> Option<&[u8]> {
+    let length = prost::decode_length_delimiter(&mut payload).ok()?;
+    payload.get(..length)
+}
+
+/// Replaces the payload of the whole record that is exactly these bytes by what is to be left of it; `false`: that is
+/// too long.
+pub(crate) fn erase(record: &mut [u8], left: &[u8]) -> bool {
+    let room = record.len() - HEAD;
+    let delimiter = prost::length_delimiter_len(left.len());
+    if delimiter + left.len() > room {
+        return false;
+    }
+    let payload = &mut record[HEAD..];
+    payload.fill(0);
+    prost::encode_length_delimiter(left.len(), &mut &mut payload[..]).expect("it fits");
+    payload[delimiter..delimiter + left.len()].copy_from_slice(left);
+    record[16] |= ERASED;
+    let crc = crc32c(&record[PREFIX..]);
+    record[4..8].copy_from_slice(&crc.to_le_bytes());
+    true
 }
 
 /// Appends a record; gives its whole length.
@@ -160,6 +194,27 @@ mod tests {
         let frame = Frame::parse(&bytes).expect("whole");
         assert_eq!((frame.lsn, frame.kind, frame.starts_commit), (42, MESSAGE, true));
         assert_eq!(Message::decode(frame.payload).expect("a message"), message);
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Frame::parse(&bytes), None, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn an_erased_record_keeps_its_length_and_says_what_is_left() {
+        let message =
+            Message { conversation_id: "c1".into(), mention_all: true, ..Default::default() };
+        let mut bytes = Vec::new();
+        let length = append(&mut bytes, 42, MESSAGE | STARTS_COMMIT, &message);
+        let left = Message { mention_all: false, ..message };
+        assert!(erase(&mut bytes, &left.encode_to_vec()));
+        assert_eq!(bytes.len(), length);
+        let frame = Frame::parse(&bytes).expect("whole");
+        assert_eq!((frame.lsn, frame.kind, frame.starts_commit), (42, MESSAGE, true));
+        assert!(frame.erased);
+        assert_eq!(Message::decode(frame.payload).expect("a message"), left);
+        assert!(!erase(&mut bytes, &[1; 64]), "there is no room for more than there was");
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Frame::parse(&bytes), None, "bit {bit}");

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use imflow_kind::{Bookmark, Durable, Gate, Journal, Logged, StoreError};
 use imflow_proto::log::{CursorsMoved, Fact};
 use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
-use imflow_proto::wire;
 use prost::Message as _;
 
 use super::LogError;
@@ -46,7 +45,7 @@ impl LogJournal {
             };
             match record.kind {
                 MESSAGE => {
-                    let message = wire::Message::decode(record.payload).map_err(unreadable)?;
+                    let message = record.message().map_err(unreadable)?;
                     visit(Durable::Message(&Committed::recovered(lsn, message)));
                 }
                 CURSORS => {
@@ -68,7 +67,7 @@ impl LogJournal {
         };
         Ok(match record.kind {
             MESSAGE => {
-                let message = wire::Message::decode(record.payload).map_err(damaged)?;
+                let message = record.message().map_err(damaged)?;
                 Some(Logged::Message(Box::new(Committed::recovered(record.lsn, message))))
             }
             FACT => {

@@ -12,6 +12,7 @@ mod base;
 mod commit_thread;
 mod committer;
 mod completions;
+mod erase;
 mod error;
 mod files;
 mod frame;
@@ -191,9 +192,19 @@ pub static DESCRIPTION: Description = Description {
             policy: "the page is closed behind the message with which it is reached",
         },
         Limit {
+            what: "entries among which `unread` tells messages from what was done to messages",
+            bound: "20,000 after the read cursor",
+            policy: "what follows counts as messages",
+        },
+        Limit {
             what: "reactions shown of a message",
             bound: "50 emojis, 50 users of each",
             policy: "the first are shown; the count tells all",
+        },
+        Limit {
+            what: "memory of an erasure",
+            bound: "a segment, twice",
+            policy: "one segment is written anew at a time",
         },
         Limit {
             what: "open segment files",

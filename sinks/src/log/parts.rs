@@ -12,7 +12,8 @@ use super::committer::Committer;
 use super::completions::Completions;
 use super::files::{Files, Lock};
 use super::index::{
-    Age, Cool, Index, Indexer, Ingester, Keep, Policy, Retention, Tables, Trim, finish, rebuild,
+    Age, Cool, Eraser, Index, Indexer, Ingester, Keep, Policy, Retention, Tables, Trim, finish,
+    rebuild,
 };
 use super::journal::LogJournal;
 use super::lookups::Lookups;
@@ -55,6 +56,7 @@ impl Parts {
             Arc::clone(&storage.tables),
             open,
         ));
+        index.load_erasures()?;
         // A cut that a crash interrupted.
         finish(&index, index.segments.base()?.segment)?;
         let left = tail.file.size() - tail.end;
@@ -103,6 +105,7 @@ pub(crate) struct Works {
     pub ingester: Ingester,
     pub lookups: Lookups,
     pub references: References,
+    pub eraser: Eraser,
 }
 
 impl Opened {
@@ -154,6 +157,7 @@ impl Opened {
         let Parts { segments, space, progress, index, tail } = parts;
         let completions = Completions::new(Arc::clone(&injector));
         let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock), retain);
+        let eraser = Eraser { index: Arc::clone(&index), files: Arc::clone(&files), policy };
         let trim = Trim {
             index: Arc::clone(&index),
             files,
@@ -171,6 +175,7 @@ impl Opened {
             moved: 0,
         };
         Works {
+            eraser,
             committer: Committer::new(segments, Arc::clone(&space), progress, completions, tail),
             indexer: Indexer { index: Arc::clone(&index), space: Arc::clone(&space) },
             ingester: Ingester::new(

@@ -17,9 +17,10 @@ use prost::Message as _;
 
 use super::LogError;
 use super::base::Base;
+use super::erase::Targets;
 use super::files::{Files, LogFile};
 use super::frame::{Frame, MESSAGE};
-use super::scan::Scan;
+use super::scan::{Scan, Scanned};
 
 /// Files kept open; at the limit all are closed and opened again as needed.
 const OPEN_FILES: usize = 512;
@@ -38,7 +39,29 @@ pub(crate) struct Visited<'a> {
     pub lsn: Lsn,
     pub place: Place,
     pub kind: u8,
+    pub erased: bool,
     pub payload: &'a [u8],
+}
+
+impl<'a> Visited<'a> {
+    pub(crate) fn new(scanned: &Scanned<'a>, segment: u32) -> Self {
+        let Scanned { frame: Frame { lsn, kind, erased, payload, .. }, offset, len } = *scanned;
+        Self { lsn, place: Place { segment, offset, len }, kind, erased, payload }
+    }
+
+    /// The message that it is.
+    pub(crate) fn message(&self) -> Result<wire::Message, prost::DecodeError> {
+        let mut message = wire::Message::decode(self.payload)?;
+        if self.erased {
+            note_erased(&mut message);
+        }
+        Ok(message)
+    }
+}
+
+/// Says of a message that its content was erased.
+pub(crate) fn note_erased(message: &mut wire::Message) {
+    message.amended.get_or_insert_default().erased = true;
 }
 
 pub(crate) type Visit<'v> = &'v mut dyn FnMut(Visited<'_>) -> Result<(), LogError>;
@@ -48,6 +71,8 @@ pub(crate) struct Segments {
     /// The first LSN of each segment that was begun.
     known: RwLock<BTreeMap<u32, Lsn>>,
     open: Mutex<BTreeMap<u32, Arc<dyn LogFile>>>,
+    /// What is being erased.
+    pub(crate) erasing: RwLock<Targets>,
 }
 
 /// The file name of a segment.
@@ -62,7 +87,8 @@ pub(crate) fn number(name: &str) -> Option<u32> {
 
 impl Segments {
     pub(crate) fn new(files: Arc<dyn Files>, known: BTreeMap<u32, Lsn>) -> Self {
-        Self { files, known: RwLock::new(known), open: Mutex::default() }
+        let (known, open, erasing) = (RwLock::new(known), Mutex::default(), RwLock::default());
+        Self { files, known, open, erasing }
     }
 
     /// Makes a segment known whose first record has this LSN.
@@ -79,6 +105,11 @@ impl Segments {
     /// The segments that were begun and the first LSN of each, oldest first.
     pub(crate) fn firsts(&self) -> Vec<(u32, Lsn)> {
         self.known.read().iter().map(|(number, first)| (*number, *first)).collect()
+    }
+
+    /// The first LSN of a segment; 0 when it is not there.
+    pub(crate) fn first_lsn(&self, number: u32) -> Lsn {
+        self.known.read().get(&number).copied().unwrap_or(0)
     }
 
     /// Whether a segment is there.
@@ -117,11 +148,17 @@ impl Segments {
             .map_err(LogError::io("read", self.path(place.segment)))?;
         match Frame::parse(&bytes) {
             Some(frame) if frame.kind == MESSAGE => {
-                let payload = bytes.len() - frame.payload.len();
-                let decoded = wire::Message::decode(Bytes::from(bytes).slice(payload..));
-                decoded.map_err(|error| {
+                let (lsn, erased) = (frame.lsn, frame.erased);
+                let payload = subslice(&bytes, frame.payload);
+                let decoded = wire::Message::decode(Bytes::from(bytes).slice(payload));
+                let mut message = decoded.map_err(|error| {
                     self.damaged(place.segment, u64::from(place.offset), &error.to_string())
-                })
+                })?;
+                // What is to be erased is read by nobody, though it may still be there.
+                if self.erasing.read().strip(lsn, &mut message) || erased {
+                    note_erased(&mut message);
+                }
+                Ok(message)
             }
             _ => Err(self.damaged(
                 place.segment,
@@ -172,9 +209,7 @@ impl Segments {
                 if lsn <= bookmark.lsn {
                     continue;
                 }
-                let place = Place { segment: number, offset: record.offset, len: record.len };
-                let (kind, payload) = (record.frame.kind, record.frame.payload);
-                let more = visit(Visited { lsn, place, kind, payload })?;
+                let more = visit(Visited::new(&record, number))?;
                 *bookmark = Bookmark { lsn, place: Some((number, scan.position().0)) };
                 if !more {
                     return Ok(());
@@ -222,10 +257,25 @@ impl Segments {
             let (offset, lsn) = scan.position();
             let step = scan.next().map_err(LogError::io("read", self.path(number)))?;
             let Some(record) = step else { return Err(self.missing(number, offset, lsn, last)) };
-            let place = Place { segment: number, offset: record.offset, len: record.len };
-            visit(Visited { lsn, place, kind: record.frame.kind, payload: record.frame.payload })?;
+            visit(Visited::new(&record, number))?;
         }
         Ok(())
+    }
+
+    /// Puts other bytes in the place of a segment, as long as its records were: a reader has the old ones or the new
+    /// ones.
+    pub(crate) fn replace(&self, number: u32, bytes: &[u8]) -> Result<(), LogError> {
+        let replaced = self.files.replace(&name(number), bytes);
+        self.open.lock().remove(&number);
+        replaced.map_err(LogError::io("write anew", self.path(number)))
+    }
+
+    /// The bytes of a segment up to `end`.
+    pub(crate) fn bytes(&self, number: u32, end: usize) -> Result<Vec<u8>, LogError> {
+        let mut bytes = vec![0; end];
+        let read = self.file(number)?.read_at(&mut bytes, 0);
+        read.map_err(LogError::io("read", self.path(number)))?;
+        Ok(bytes)
     }
 
     /// The error for a record that is not what was written.
@@ -250,4 +300,10 @@ impl Segments {
         open.insert(number, Arc::clone(&file));
         Ok(file)
     }
+}
+
+/// Where a part of some bytes stands in them.
+fn subslice(whole: &[u8], part: &[u8]) -> std::ops::Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
 }

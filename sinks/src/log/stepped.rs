@@ -79,7 +79,10 @@ impl Steps {
             }
             self.works.committer.add(worker, record);
         }
-        self.commit();
+        while !self.works.committer.is_empty() {
+            self.commit();
+        }
+        while let Ok(true) = self.works.eraser.step() {}
     }
 
     fn commit(&mut self) {

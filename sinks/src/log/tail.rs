@@ -9,7 +9,7 @@ use imflow_proto::record::Lsn;
 
 use super::LogError;
 use super::files::LogFile;
-use super::frame::{FACT, Frame, HEAD, MESSAGE, STARTS_COMMIT, u64_at};
+use super::frame::{ERASED, FACT, Frame, HEAD, MESSAGE, STARTS_COMMIT, u64_at};
 
 /// The unit that a disk writes whole.
 const SECTOR: u64 = 512;
@@ -83,7 +83,7 @@ fn later_record(rest: &[u8], next_lsn: Lsn) -> Option<(usize, bool)> {
     for at in 0..rest.len().saturating_sub(HEAD - 1) {
         let head = &rest[at..at + HEAD];
         let lsn = u64_at(head, 8);
-        if !matches!(head[16] & !STARTS_COMMIT, MESSAGE | FACT)
+        if !matches!(head[16] & !(STARTS_COMMIT | ERASED), MESSAGE | FACT)
             || lsn <= next_lsn
             || lsn > next_lsn + LSNS_AHEAD
         {

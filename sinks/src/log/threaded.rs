@@ -30,6 +30,8 @@ pub(crate) struct ThreadedLog {
     /// What the threads take when they start.
     unstarted: Option<Unstarted>,
     threads: Vec<JoinHandle<()>>,
+    /// Dropped to stop the eraser.
+    erasing: Option<flume::Sender<()>>,
     /// Dropped last: until then nobody else may open the folder.
     _lock: Option<Lock>,
 }
@@ -57,6 +59,7 @@ impl ThreadedLog {
             lookups,
             unstarted: Some(Unstarted { log, records: records_inbox, lookups: lookups_inbox }),
             threads: Vec::new(),
+            erasing: None,
             _lock: storage.lock,
         })
     }
@@ -82,8 +85,10 @@ impl Sink for ThreadedLog {
         };
         let (groups, groups_inbox) = flume::bounded(WAITING_GROUPS);
         let (sealed, sealed_inbox) = flume::bounded(WAITING_SEGMENTS);
-        let Works { committer, indexer, ingester, lookups: answers, references } =
+        let Works { committer, indexer, ingester, lookups: answers, references, eraser } =
             log.works(injector);
+        let (erasing, erasing_stopped) = flume::bounded(0);
+        self.erasing = Some(erasing);
         let committer = CommitThread::new(committer, records, groups);
         let (space, snapshots) = (Arc::clone(&self.space), Arc::clone(&self.snapshots));
         self.spawn("commit", move || committer.run())?;
@@ -91,7 +96,8 @@ impl Sink for ThreadedLog {
         self.spawn("ingest", move || ingester.run(&sealed_inbox))?;
         self.spawn("lookup", move || answers.run(&references, &lookups))?;
         self.spawn("space", move || space.run())?;
-        self.spawn("snapshot", move || snapshots.run())
+        self.spawn("snapshot", move || snapshots.run())?;
+        self.spawn("erase", move || eraser.run(&erasing_stopped))
     }
 
     fn stop(&mut self) {
@@ -103,6 +109,7 @@ impl Sink for ThreadedLog {
         for thread in threads.by_ref().take(4) {
             let _ = thread.join();
         }
+        self.erasing = None;
         self.space.stop();
         self.snapshots.stop();
         for thread in threads {

@@ -8,6 +8,7 @@
 //! on a bounded pool. What a change may do is decided in the dataflow; here only its form is checked.
 
 mod call;
+mod erase;
 mod facts;
 mod key;
 mod messages;
@@ -194,6 +195,7 @@ fn routes(guard: impl FnOnce(Router<Arc<Shared>>) -> Router<Arc<Shared>>) -> Rou
     let ruling = facts::routes()
         .merge(messages::routes())
         .merge(queries::routes())
+        .merge(erase::routes())
         .merge(topology::routes());
     guard(Router::new().nest("/v1", ruling))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))

@@ -5,7 +5,7 @@ use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use super::{facts, messages, queries, topology};
+use super::{erase, facts, messages, queries, topology};
 
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
@@ -52,7 +52,7 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
 #[openapi(
     info(
         title = "imflow control API",
-        description = "Conversations, members, mutes, bans, and messages of bots."
+        description = "Conversations, members, mutes, bans, messages of bots, and erasure."
     ),
     paths(
         facts::create_conversation,
@@ -74,6 +74,10 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         queries::get_query,
         queries::delete_query,
         messages::search,
+        erase::erase_user,
+        erase::erasure_of_user,
+        erase::erase_conversation,
+        erase::erasure_of_conversation,
         topology::get_topology,
     )
 )]

@@ -4,7 +4,8 @@ use std::io::{BufWriter, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use imflow_sinks::log::LogError;
-use imflow_sinks::log::offline::{Filter, OfflineLog};
+use imflow_sinks::log::offline::{Dumped, Filter, OfflineLog};
+use serde_json::Value;
 
 use super::{DAMAGED, failed, line};
 use crate::Failure;
@@ -29,8 +30,15 @@ pub(crate) struct DumpArgs {
 pub(super) fn dump(log: &OfflineLog, args: &DumpArgs) -> Result<ExitCode, Failure> {
     let &DumpArgs { ref conversation, after, to, limit } = args;
     let filter = Filter { conversation: conversation.clone(), after, to, limit };
+    print(|line| log.dump(&filter, line))
+}
+
+/// Prints JSON, one a line, and tells what could not be read.
+pub(super) fn print(
+    tell: impl FnOnce(&mut dyn FnMut(&Value) -> std::io::Result<()>) -> Result<Dumped, LogError>,
+) -> Result<ExitCode, Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let dumped = log.dump(&filter, &mut |record| writeln!(out, "{record}"));
+    let dumped = tell(&mut |record| writeln!(out, "{record}"));
     let dumped = match dumped.map(|dumped| out.flush().map(|()| dumped)) {
         Ok(Ok(dumped)) => dumped,
         // Whoever reads has seen enough, as `head` has.

@@ -1,6 +1,8 @@
 //! `imflow log`: looks into the log of a data directory, and mends it.
 
 mod dump;
+mod erase;
+mod export;
 mod repair;
 mod verify;
 
@@ -14,12 +16,14 @@ use crate::{Failure, FileArgs, assembly};
 
 /// Look into the log of a data directory, check it, and mend it
 ///
-/// `verify` and `dump` change nothing and may be run beside a service; `repair` and
+/// `verify`, `dump` and `export` change nothing and may be run beside a service; `repair`, `erase` and
 /// `rebuild-index` want it stopped. Examples:
 ///
 ///   imflow log verify
 ///   imflow log dump --conversation lobby --after 1000
 ///   imflow log repair --to 182034            tells what it would do; --yes does it
+///   imflow log export --user alice           all that the log holds about a user
+///   imflow log erase --user alice            tells what it would do; --yes does it
 ///   imflow log rebuild-index --data /var/lib/imflow
 ///
 /// Exit codes: 0 fine, 1 failed, 3 the log is damaged, 78 the topology has mistakes.
@@ -46,6 +50,8 @@ enum LogCommand {
     Verify,
     Dump(dump::DumpArgs),
     Repair(repair::RepairArgs),
+    Erase(erase::EraseArgs),
+    Export(export::ExportArgs),
     /// Make the index anew from the log, as a start without one does
     RebuildIndex,
 }
@@ -60,6 +66,8 @@ pub(crate) fn log(args: &LogArgs) -> Result<ExitCode, Failure> {
         LogCommand::Verify => verify::verify(&log),
         LogCommand::Dump(args) => dump::dump(&log, args),
         LogCommand::Repair(args) => repair::repair(&log, args),
+        LogCommand::Erase(args) => erase::erase(&log, args),
+        LogCommand::Export(args) => export::export(&log, args),
         LogCommand::RebuildIndex => {
             let rebuilt = log.rebuild_index().map_err(failed)?;
             println!(

@@ -325,6 +325,7 @@ fn wish(wish: &Wish) -> &'static str {
         Wish::ChangeMembers { .. } => "changeMembers",
         Wish::Mute { .. } => "mute",
         Wish::Ban { .. } => "ban",
+        Wish::Erase { .. } => "erase",
     }
 }
 
@@ -334,6 +335,7 @@ fn change(fact: &Fact) -> &'static str {
         Some(fact::Change::Members(_)) => "members",
         Some(fact::Change::Mute(_)) => "mute",
         Some(fact::Change::Ban(_)) => "ban",
+        Some(fact::Change::Erased(_)) => "erased",
         None => "",
     }
 }

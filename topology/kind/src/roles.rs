@@ -186,6 +186,32 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<wire::Message>, StoreError> {
         Ok(messages)
     }
+
+    /// How far the last erasure of a user's or a conversation's content came; `None`: nobody asked for one.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn erasure(&self, of: Erased<'_>) -> Result<Option<Erasure>, StoreError> {
+        let _ = of;
+        Ok(None)
+    }
+}
+
+/// Whose content is erased.
+#[derive(Clone, Copy, Debug)]
+pub enum Erased<'a> {
+    User(&'a str),
+    Conversation(&'a str),
+}
+
+/// How far an erasure came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Milliseconds since the Unix epoch.
+    pub asked_at: i64,
+    pub finished: bool,
+    /// Segments of the log that were not looked through yet.
+    pub segments_left: u64,
 }
 
 /// A conversation as one user sees it.

@@ -18,10 +18,12 @@ use super::Index;
 use super::ram::{self, Row};
 use super::tables::Table;
 use crate::log::LogError;
-use crate::log::segments::Place;
+use crate::log::segments::{Place, Segments};
 
 /// A page is closed behind the message with which it has looked at so many amendments.
 pub(super) const PAGE_AMENDMENTS: usize = 20_000;
+/// Entries after a read cursor among which those that are no messages are told apart.
+pub(super) const COUNTED_ENTRIES: u64 = 20_000;
 /// Emojis that are shown of a message, and users of each.
 const SHOWN: usize = 50;
 
@@ -110,6 +112,19 @@ impl Amendment {
         Some((slot, Self { place, at, by, emoji, removes }))
     }
 
+    /// Whether it is a reaction that was erased. It counts as an entry and is shown nowhere.
+    pub(super) fn says_nothing(&self, slot: Slot) -> bool {
+        slot.class == Class::React && self.emoji.is_empty()
+    }
+
+    /// Of a reaction: the key of the row that shows it, and the row that counts it once it is erased.
+    pub(super) fn rows_of_reaction(message: &Message, place: Place) -> Option<(Vec<u8>, Row)> {
+        let (slot, amendment) = Self::of(message, place)?;
+        let id = &message.conversation_id;
+        let counted = Self { emoji: "".into(), ..amendment };
+        Some((slot.key(id), counted.row(id, Slot::by_seq(message.seq))))
+    }
+
     /// The row of the table.
     pub(super) fn row(&self, conversation_id: &str, slot: Slot) -> Row {
         let mut value = Vec::with_capacity(22 + self.by.len() + self.emoji.len());
@@ -180,6 +195,19 @@ impl Amendments {
         first.filter(|(slot, _)| slot.class == Class::Revoke).map(|(_, revoke)| revoke)
     }
 
+    /// Leaves out reactions that are to be erased, though their rows still say something. The record that asks
+    /// begins a segment; where there was no room for one, those behind it in its segment come back once it is done.
+    fn leave_out_erased(&mut self, conversation_id: &str, segments: &Segments) {
+        let erasing = segments.erasing.read();
+        if erasing.is_empty() {
+            return;
+        }
+        self.rows.retain(|slot, amendment| {
+            let first = segments.first_lsn(amendment.place.segment);
+            slot.class != Class::React || !erasing.is_meant(first, conversation_id, &amendment.by)
+        });
+    }
+
     fn of_target(&self, target: u64) -> impl Iterator<Item = (&Slot, &Amendment)> {
         self.rows.range(Slot::all_of(&(target..=target)))
     }
@@ -209,12 +237,15 @@ impl Index {
             },
             None => ControlFlow::Break(()),
         })?;
+        found.leave_out_erased(conversation_id, &self.segments);
         Ok(found)
     }
 
-    /// How many of the entries after `seq` act on something, and are no messages.
+    /// How many of the entries after `seq` act on something, and are no messages. No more than
+    /// [`COUNTED_ENTRIES`] of them are looked at: whoever is further behind is told of those as of messages.
     pub(crate) fn actions_after(&self, conversation_id: &str, seq: u64) -> Result<u64, LogError> {
-        let slots = Slot::by_seq(seq.saturating_add(1))..=Slot::by_seq(u64::MAX);
+        let last = seq.saturating_add(COUNTED_ENTRIES);
+        let slots = Slot::by_seq(seq.saturating_add(1))..=Slot::by_seq(last);
         let mut found = BTreeSet::new();
         self.ram.read().slots(conversation_id, &slots, &mut found);
         let from = slots.start().key(conversation_id);
@@ -299,7 +330,8 @@ impl Index {
     }
 
     fn amend_one(&self, message: &mut Message, amendments: &Amendments) -> Result<(), LogError> {
-        let mut amended = Amended::default();
+        let erased = message.is_erased();
+        let mut amended = Amended { erased, ..Amended::default() };
         let mut last_edit = None;
         for (slot, amendment) in amendments.of_target(message.seq) {
             match slot.class {

@@ -29,6 +29,8 @@ impl Cool {
     /// Moves the oldest segments that are due, a few at most.
     pub(crate) fn step(&mut self) -> Result<(), LogError> {
         let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let index = Arc::clone(&self.index);
+        let _cutting = index.cutting.lock();
         let mut left = STEP;
         while left > 0 {
             let Some(number) = self.next()? else { return Ok(()) };

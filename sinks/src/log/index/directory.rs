@@ -7,10 +7,8 @@
 //! u user \0 conversation     -> role
 //! r conversation \0 user     -> Cursors          w conversation \0 user -> last seq that the user wrote
 //! t conversation \0 user     -> muted until     b conversation \0 user -> (banned)
-//! f conversation             -> the last seq that was cut off the log
-//! !facts -> lsn of the last fact in here        !applied -> last segment in the tables, its last lsn
-//! !format -> version of all rows, u64 (absent: 1)
-//! !purged -> last segment whose ids have left the tables     !trimmed -> last one that was cut
+//! e u user, e c conversation -> Erasure
+//! !facts -> lsn of the last fact in here        !... -> how far the tables are: see [`super::marks`]
 //! ```
 //! A fact and its LSN are written together, so that no fact counts twice. Cursors only go forward, so they
 //! may.
@@ -28,14 +26,12 @@ use imflow_proto::record::Lsn;
 use imflow_proto::wire::{ConversationInfo, MemberInfo};
 use prost::Message as _;
 
-use super::tables::{self, Put, Table, Tables, each_with_prefix};
+use super::erasures::Erasure;
+use super::tables::{Put, Table, Tables, each_with_prefix};
 use crate::log::LogError;
+use crate::log::erase::Subject;
 
-const FACTS: &[u8] = b"!facts";
-const APPLIED: &[u8] = b"!applied";
-const FORMAT: &[u8] = b"!format";
-const PURGED: &[u8] = b"!purged";
-const TRIMMED: &[u8] = b"!trimmed";
+pub(super) const FACTS: &[u8] = b"!facts";
 
 /// Conversations as one user sees them, and whether more follow.
 pub(crate) struct Views {
@@ -44,7 +40,7 @@ pub(crate) struct Views {
 }
 
 pub(crate) struct Directory {
-    tables: Arc<dyn Tables>,
+    pub(super) tables: Arc<dyn Tables>,
 }
 
 impl Directory {
@@ -83,6 +79,17 @@ impl Directory {
             }
             Some(Change::Ban(BanChanged { user_id, banned })) => {
                 puts.push((key(b'b', conversation, user_id), banned.then(Vec::new)));
+            }
+            Some(Change::Erased(_)) => {
+                if let Some(subject) = Subject::of(fact) {
+                    puts.push(
+                        Erasure { subject, lsn, at: fact.at, upto: 0, finished: false }.row(),
+                    );
+                }
+                if let Some(mut info) = self.info(conversation)? {
+                    info.name.clear();
+                    puts.push((conversation_key(conversation), Some(info.encode_to_vec())));
+                }
             }
             None => {}
         }
@@ -283,86 +290,6 @@ impl Directory {
         Ok(())
     }
 
-    /// The LSN of the last fact that is in.
-    pub(crate) fn facts_lsn(&self) -> Result<Lsn, LogError> {
-        Ok(self.tables.get(Table::Directory, FACTS)?.map_or(0, |value| read_u64(&value)))
-    }
-
-    /// The last segment that the tables hold, and its last LSN; zeros when there is none.
-    pub(crate) fn applied(&self) -> Result<(u32, Lsn), LogError> {
-        let value = self.tables.get(Table::Directory, APPLIED)?;
-        Ok(value
-            .filter(|value| value.len() == 16)
-            .map_or((0, 0), |value| (read_u64(&value[..8]) as u32, read_u64(&value[8..]))))
-    }
-
-    /// Notes that the tables hold this segment, durably.
-    pub(crate) fn set_applied(&self, segment: u32, last_lsn: Lsn) -> Result<(), LogError> {
-        let value = [u64::from(segment).to_le_bytes(), last_lsn.to_le_bytes()].concat();
-        self.tables.write(vec![(APPLIED.to_vec(), Some(value))])?;
-        self.tables.persist()
-    }
-
-    /// The version of the format of the tables' rows, if it is noted.
-    pub(crate) fn format(&self) -> Result<Option<u64>, LogError> {
-        let value = self.tables.get(Table::Directory, FORMAT)?;
-        Ok(value.map(|value| read_u64(&value)))
-    }
-
-    /// Notes the version of the format of the tables' rows.
-    pub(crate) fn set_format(&self, version: u64) -> Result<(), LogError> {
-        self.tables.write(vec![(FORMAT.to_vec(), Some(version.to_le_bytes().to_vec()))])
-    }
-
-    /// The last segment whose ids have left the tables; 0 when there is none.
-    pub(crate) fn purged(&self) -> Result<u32, LogError> {
-        let value = self.tables.get(Table::Directory, PURGED)?;
-        Ok(value.map_or(0, |value| read_u64(&value) as u32))
-    }
-
-    /// Notes that this segment's ids have left the tables. Losing the note costs doing it again.
-    pub(crate) fn set_purged(&self, segment: u32) -> Result<(), LogError> {
-        let value = u64::from(segment).to_le_bytes().to_vec();
-        self.tables.write(vec![(PURGED.to_vec(), Some(value))])
-    }
-
-    /// The last segment whose rows have left the tables because it was cut; 0 when there is none.
-    pub(crate) fn trimmed(&self) -> Result<u32, LogError> {
-        let value = self.tables.get(Table::Directory, TRIMMED)?;
-        Ok(value.map_or(0, |value| read_u64(&value) as u32))
-    }
-
-    /// Notes that this segment's rows have left the tables.
-    pub(crate) fn set_trimmed(&self, segment: u32) -> Result<(), LogError> {
-        let value = u64::from(segment).to_le_bytes().to_vec();
-        self.tables.write(vec![(TRIMMED.to_vec(), Some(value))])
-    }
-
-    /// The last seq of a conversation that was cut off the log; 0 when there is none.
-    pub(crate) fn floor(&self, conversation_id: &str) -> Result<u64, LogError> {
-        let value = self.tables.get(Table::Directory, &floor_key(conversation_id))?;
-        Ok(value.map_or(0, |value| read_u64(&value)))
-    }
-
-    /// The highest seq of a conversation in the tables, or up to which its messages were cut off the log;
-    /// 0 when there was none.
-    pub(crate) fn last_seq(&self, conversation_id: &str) -> Result<u64, LogError> {
-        match tables::last_seq(&*self.tables, conversation_id)? {
-            0 => self.floor(conversation_id),
-            seq => Ok(seq),
-        }
-    }
-
-    /// Notes up to which seq conversations are being cut; they only rise.
-    pub(crate) fn set_floors<'i>(
-        &self,
-        floors: impl Iterator<Item = (&'i str, u64)>,
-    ) -> Result<(), LogError> {
-        let row = |(id, seq): (&str, u64)| (floor_key(id), Some(seq.to_le_bytes().to_vec()));
-        let rows: Vec<Put> = floors.map(row).collect();
-        rows.chunks(1_000).try_for_each(|rows| self.tables.write(rows.to_vec()))
-    }
-
     fn info(&self, conversation_id: &str) -> Result<Option<ConversationInfo>, LogError> {
         let value = self.tables.get(Table::Directory, &conversation_key(conversation_id))?;
         Ok(value.and_then(|value| ConversationInfo::decode(&value[..]).ok()))
@@ -406,12 +333,8 @@ impl Directory {
     }
 }
 
-fn conversation_key(conversation_id: &str) -> Vec<u8> {
+pub(super) fn conversation_key(conversation_id: &str) -> Vec<u8> {
     [b"c", conversation_id.as_bytes()].concat()
-}
-
-fn floor_key(conversation_id: &str) -> Vec<u8> {
-    [b"f", conversation_id.as_bytes()].concat()
 }
 
 fn key(kind: u8, first: &str, second: &str) -> Vec<u8> {
@@ -427,7 +350,7 @@ fn joined_after_of(value: &[u8]) -> u64 {
     value.get(1..).map_or(0, read_u64)
 }
 
-fn read_u64(value: &[u8]) -> u64 {
+pub(super) fn read_u64(value: &[u8]) -> u64 {
     value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 

@@ -20,6 +20,9 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// Room on the disk below which the tables are not opened anew: they write while they open.
 const ROOM: u64 = 16 << 20;
 
+/// A row that says nothing.
+const SWEPT: &[u8] = b"!swept";
+
 /// The folder of the tables.
 pub(crate) struct FjallFolder(pub PathBuf);
 
@@ -126,6 +129,21 @@ impl Tables for FjallTables {
             ingestion.write_tombstone(key)?;
         }
         Ok(ingestion.finish()?)
+    }
+
+    fn purge(&self) -> Result<(), LogError> {
+        // A rotation drops what the journal and older versions of the tables hold, but only one with something in it.
+        let turn = || {
+            self.directory.insert(SWEPT, [])?;
+            self.directory.rotate_memtable_and_wait()
+        };
+        turn()?;
+        for keyspace in [&self.directory, &self.amendments] {
+            keyspace.major_compact()?;
+        }
+        // The files that were compacted are of a version that the next turns leave behind.
+        turn()?;
+        Ok(turn()?)
     }
 
     fn persist(&self) -> Result<(), LogError> {

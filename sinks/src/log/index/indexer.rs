@@ -11,6 +11,7 @@ use imflow_proto::record::CommittedFact;
 use super::ram::RamSegment;
 use super::{Group, Index, Indexed};
 use crate::log::LogError;
+use crate::log::erase::Subject;
 use crate::log::space::Space;
 
 pub(crate) struct Indexer {
@@ -98,6 +99,10 @@ impl Indexer {
             Some(seq) => seq,
             None => self.index.directory.last_seq(&fact.fact.conversation_id)?,
         };
-        self.index.directory.apply(fact.lsn, &fact.fact, last_seq)
+        self.index.directory.apply(fact.lsn, &fact.fact, last_seq)?;
+        match Subject::of(&fact.fact) {
+            Some(_) => self.index.load_erasures(),
+            None => Ok(()),
+        }
     }
 }

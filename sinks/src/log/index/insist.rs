@@ -44,6 +44,8 @@ impl Index {
         let in_ram = self.ram.read().oldest();
         self.tables.reopen(&|tables| {
             rebuild::catch_up(&self.segments, tables, in_ram, self.progress.durable())
-        })
+        })?;
+        // The tables may have forgotten how far an erasure came.
+        self.load_erasures()
     }
 }

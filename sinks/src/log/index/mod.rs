@@ -12,10 +12,13 @@ mod age;
 mod amendments;
 mod cool;
 mod directory;
+mod erasure;
+mod erasures;
 mod fjall;
 mod indexer;
 mod ingester;
 mod insist;
+mod marks;
 mod ram;
 mod rebuild;
 mod reopen;
@@ -27,7 +30,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::{PAGE_BYTES, Store, StoreError, View};
+use imflow_kind::{Erased, Erasure, PAGE_BYTES, Store, StoreError, View};
 use imflow_proto::id::index_key;
 use imflow_proto::log::Cursors;
 use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
@@ -39,6 +42,7 @@ pub(crate) use self::fjall::FjallFolder;
 pub(crate) use age::Age;
 pub(crate) use cool::Cool;
 pub(crate) use directory::{Directory, Views};
+pub(crate) use erasure::Eraser;
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
 pub(crate) use ram::RamSegment;
@@ -88,6 +92,8 @@ pub struct Index {
     ram: RwLock<Ram>,
     /// Held by whoever writes to the directory; see [`insist`].
     writing: Mutex<()>,
+    /// Held by whoever removes segments or writes them anew; taken before `writing`.
+    cutting: Mutex<()>,
 }
 
 /// How far the index is behind the log.
@@ -107,9 +113,10 @@ impl Index {
         open: RamSegment,
     ) -> Self {
         let directory = Directory::new(Arc::clone(&tables));
-        let (ram, writing) = (RwLock::new(Ram::new(open)), Mutex::new(()));
+        let ram = RwLock::new(Ram::new(open));
+        let (writing, cutting) = (Mutex::new(()), Mutex::new(()));
         let holds = Holds::default();
-        Self { segments, progress, directory, holds, tables, ram, writing }
+        Self { segments, progress, directory, holds, tables, ram, writing, cutting }
     }
 
     /// How far the index is behind the log.
@@ -477,6 +484,16 @@ impl Store for Index {
         others: &[wire::Message],
     ) -> Result<Vec<wire::Message>, StoreError> {
         self.readable()?;
-        Ok(self.amend_with(conversation_id, messages, others)?)
+        // They were taken away before an erasure could reach them.
+        let left = |messages: &[wire::Message]| {
+            messages.iter().map(|message| self.left(message)).collect::<Result<Vec<_>, _>>()
+        };
+        let (messages, others) = (left(&messages)?, left(others)?);
+        Ok(self.amend_with(conversation_id, messages, &others)?)
+    }
+
+    fn erasure(&self, of: Erased<'_>) -> Result<Option<Erasure>, StoreError> {
+        self.caught_up()?;
+        Ok(self.erasure_of(of)?)
     }
 }

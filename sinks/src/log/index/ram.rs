@@ -83,6 +83,19 @@ impl Ram {
         self.sealed.front().map_or(self.open.number, |sealed| sealed.number)
     }
 
+    /// The number of the segment that is written.
+    pub(crate) fn newest(&self) -> u32 {
+        self.open.number
+    }
+
+    /// Puts what was read again in the place of a sealed segment.
+    pub(crate) fn put_back(&mut self, segment: Arc<RamSegment>) {
+        let found = self.sealed.iter_mut().find(|sealed| sealed.number == segment.number);
+        if let Some(sealed) = found {
+            *sealed = segment;
+        }
+    }
+
     /// Drops a sealed segment.
     pub(crate) fn drop_segment(&mut self, number: u32) {
         self.sealed.retain(|segment| segment.number != number);
@@ -206,7 +219,9 @@ impl RamSegment {
         }
         if let Some((slot, amendment)) = Amendment::of(message, place) {
             timeline.amendments.insert(Slot::by_seq(message.seq), amendment.clone());
-            timeline.amendments.insert(slot, amendment);
+            if !amendment.says_nothing(slot) {
+                timeline.amendments.insert(slot, amendment);
+            }
         }
         match timeline.entries.last() {
             Some(last) if last.seq >= entry.seq => tracing::error!(

@@ -91,6 +91,10 @@ impl Tables for Reopening {
         self.with(|tables| tables.persist())
     }
 
+    fn purge(&self) -> Result<(), LogError> {
+        self.with(|tables| tables.purge())
+    }
+
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

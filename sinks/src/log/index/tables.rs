@@ -45,6 +45,10 @@ pub(crate) trait Tables: Send + Sync {
     -> Result<(), LogError>;
     /// Makes all changes of the directory durable.
     fn persist(&self) -> Result<(), LogError>;
+    /// Takes what was removed or replaced off the disk.
+    fn purge(&self) -> Result<(), LogError> {
+        Ok(())
+    }
     /// How often the tables were opened anew. What was read before may be missing after.
     fn generation(&self) -> u64 {
         0

@@ -59,6 +59,7 @@ impl Trim {
     /// Cuts what is due.
     pub(crate) fn step(&mut self) -> Result<(), LogError> {
         let Some(upto) = self.due()? else { return Ok(()) };
+        let _cutting = self.index.cutting.lock();
         Base::load(&*self.files)?.and(&self.index.segments, upto)?.store(&*self.files)?;
         finish(&self.index, upto)?;
         tracing::info!("the log was cut up to segment {upto}, as `keep` and `keep_bytes` want it");

@@ -4,7 +4,7 @@
 //! ```text
 //! DIR/log/META, BASE, *.seg    DIR/snapshots/*.snap    DIR/BACKUP
 //! ```
-//! Sealed segments never change. The running one is read to its last whole record and then synced, so
+//! Sealed segments change only where something is erased in them; then they are copied again. The running one is read to its last whole record and then synced, so
 //! that all of the backup is durable in the service too. Snapshots are copied first, so none is ahead of
 //! the log. The index is not copied: a restore makes it anew. A later backup to the same folder copies
 //! what is new; `BACKUP` is written last, and without it a folder is no backup.
@@ -14,7 +14,8 @@ use std::path::Path;
 use imflow_proto::record::Lsn;
 
 use super::{OfflineLog, Segment, walk};
-use crate::log::files::{Disk, Files};
+use crate::log::files::{Disk, Files, LogFile};
+use crate::log::frame::HEADER;
 use crate::log::{LogError, base, meta, segments};
 
 const NAME: &str = "BACKUP";
@@ -55,7 +56,7 @@ impl OfflineLog {
         for (index, segment) in begun.iter().enumerate() {
             let is_running = index + 1 == begun.len();
             let has_it = !is_running && sealed_before.is_some_and(|last| segment.number <= last);
-            if !has_it {
+            if !has_it || is_older(&log, segment)? {
                 backup.bytes += copy_segment(segment, &log)?;
                 backup.copied += 1;
             }
@@ -164,6 +165,17 @@ fn copy(from: &dyn Files, to: &dyn Files, name: &str) -> Result<(), LogError> {
 fn copy_base(from: &dyn Files, to: &dyn Files) -> Result<(), LogError> {
     let names = from.list().map_err(LogError::io("list", from.path("")))?;
     if names.iter().any(|name| name == base::NAME) { copy(from, to, base::NAME) } else { Ok(()) }
+}
+
+/// Whether the copy of a segment was made before something was erased in it.
+fn is_older(copies: &Disk, segment: &Segment) -> Result<bool, LogError> {
+    let name = segments::name(segment.number);
+    let copy = copies.open(&name).map_err(LogError::io("open", copies.path(&name)))?;
+    let head = |file: &dyn LogFile, path: String| {
+        let mut head = [0; HEADER];
+        file.read_at(&mut head, 0).map_err(LogError::io("read", path)).map(|()| head)
+    };
+    Ok(head(&*copy, copies.path(&name))? != head(&*segment.file, segment.path.clone())?)
 }
 
 /// Copies the whole records of a segment; gives their bytes.

@@ -3,7 +3,6 @@
 //! In this order, so that a crash at any moment leaves a log that opens, or says what is missing, and a
 //! second run finishes: copy, remove the segments behind from the last on, write zeros.
 
-use std::fs;
 use std::path::PathBuf;
 
 use imflow_proto::record::Lsn;
@@ -104,11 +103,7 @@ impl OfflineLog {
                 .map_err(LogError::io("move away", path))?;
         }
         // It holds records that go; the next start makes it from those that stay.
-        let index = self.data.join("index");
-        if index.exists() {
-            let shown = index.display().to_string();
-            fs::remove_dir_all(index).map_err(LogError::io("remove", shown))?;
-        }
+        self.remove_index()?;
         for segment in touched.clone().rev().filter(|segment| segment.number > cut.number) {
             self.files
                 .remove(&segments::name(segment.number))

@@ -3,7 +3,6 @@
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{Cursors, CursorsMoved, DeviceCursor, Fact};
 use imflow_proto::record::Lsn;
-use imflow_proto::wire;
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -74,7 +73,7 @@ fn content(record: Visited<'_>) -> (Option<String>, Value) {
     let unreadable =
         |error: &dyn std::fmt::Display| (None, json!({ "unreadable": error.to_string() }));
     match record.kind {
-        MESSAGE => match wire::Message::decode(record.payload) {
+        MESSAGE => match record.message() {
             Ok(message) => {
                 let told = json!({ "message": message });
                 (Some(message.conversation_id), told)
@@ -120,6 +119,7 @@ fn told(fact: &Fact) -> Value {
         Some(Change::Ban(ban)) => {
             json!({ "ban": { "userId": ban.user_id, "banned": ban.banned } })
         }
+        Some(Change::Erased(erased)) => json!({ "erased": { "userId": erased.user_id } }),
         #[allow(unreachable_patterns, reason = "changes that a later build knows")]
         _ => json!({}),
     };

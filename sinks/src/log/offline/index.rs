@@ -1,6 +1,5 @@
 //! Makes the index of a log anew.
 
-use std::fs;
 use std::sync::Arc;
 
 use super::OfflineLog;
@@ -29,11 +28,8 @@ impl OfflineLog {
             return Err(LogError::Refused(text));
         };
         let found = recover(&*self.files, segment)?;
+        self.remove_index()?;
         let index = self.data.join("index");
-        if index.exists() {
-            let shown = index.display().to_string();
-            fs::remove_dir_all(&index).map_err(LogError::io("remove", shown))?;
-        }
         let tables: Arc<dyn Tables> = Arc::new(Reopening::open(Box::new(FjallFolder(index)))?);
         let records = found.tail.next_lsn - 1;
         let segments = Segments::new(Arc::clone(&self.files) as _, found.known);

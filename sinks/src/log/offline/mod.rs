@@ -7,6 +7,8 @@
 mod backup;
 mod cut;
 mod dump;
+mod erase;
+mod export;
 mod index;
 mod walk;
 
@@ -23,6 +25,7 @@ use super::segments;
 pub use backup::{Backup, restore};
 pub use cut::Cut;
 pub use dump::{Dumped, Filter};
+pub use erase::Whose;
 pub use index::Rebuilt;
 pub use walk::{Problem, Torn, Walk};
 
@@ -69,6 +72,16 @@ impl OfflineLog {
     /// When the disk fails. Damage is no error here but what is reported.
     pub fn verify(&self) -> Result<Walk, LogError> {
         walk::walk(&self.segments()?, &mut |_, _| Ok(true))
+    }
+
+    /// Removes the index, which the next start makes anew.
+    fn remove_index(&self) -> Result<(), LogError> {
+        let index = self.data.join("index");
+        if index.exists() {
+            let shown = index.display().to_string();
+            std::fs::remove_dir_all(index).map_err(LogError::io("remove", shown))?;
+        }
+        Ok(())
     }
 
     fn lock(&self) -> Result<Lock, LogError> {

@@ -8,7 +8,7 @@ use super::{Position, Segment};
 use crate::log::LogError;
 use crate::log::frame::MESSAGE;
 use crate::log::scan::Scan;
-use crate::log::segments::{Place, Visited};
+use crate::log::segments::Visited;
 use crate::log::tail::{self, Rest};
 
 /// What a log holds.
@@ -58,9 +58,7 @@ pub(super) fn walk(segments: &[Segment], each: Each<'_>) -> Result<Walk, LogErro
             let lsn = scan.position().1;
             let step = scan.next().map_err(LogError::io("read", segment.path.clone()))?;
             let Some(record) = step else { break };
-            let place = Place { segment: segment.number, offset: record.offset, len: record.len };
-            let visited =
-                Visited { lsn, place, kind: record.frame.kind, payload: record.frame.payload };
+            let visited = Visited::new(&record, segment.number);
             walk.last_lsn = lsn;
             walk.count(segment, visited, &mut seqs);
             if !each(&segment.path, visited)? {

@@ -2,6 +2,7 @@
 
 mod amendments;
 mod cool;
+mod erasure;
 mod failing_disk;
 mod faults;
 mod following;

@@ -146,6 +146,7 @@ impl Fields<'_> {
                 }
                 "mute" => Wish::Mute { user_id: "bob".to_owned(), until: i64::MAX },
                 "ban" => Wish::Ban { user_id: "bob".to_owned(), banned: true },
+                "erase" => Wish::Erase { user_id: None },
                 _ => return None,
             })
         });
@@ -175,6 +176,7 @@ impl Fields<'_> {
                 "ban" => {
                     fact::Change::Ban(log::BanChanged { user_id: "bob".to_owned(), banned: true })
                 }
+                "erased" => fact::Change::Erased(log::Erased { user_id: String::new() }),
                 _ => return None,
             })
         });

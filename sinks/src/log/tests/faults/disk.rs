@@ -27,13 +27,15 @@ pub(super) enum Fault {
 }
 
 #[derive(Clone)]
-pub(super) struct FaultyDisk(Arc<Mutex<State>>);
+pub(in crate::log::tests) struct FaultyDisk(Arc<Mutex<State>>);
 
 struct State {
     dice: Dice,
     files: BTreeMap<String, Content>,
     armed: Option<Fault>,
     full: bool,
+    /// Nothing changes any more once so many calls changed something: the process has ended.
+    last: Option<u64>,
     /// Calls that changed something.
     changes: u64,
 }
@@ -46,9 +48,16 @@ struct Content {
 }
 
 impl FaultyDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::log::tests) fn new(seed: u64) -> Self {
         let dice = Dice::new(!seed);
-        let state = State { dice, files: BTreeMap::new(), armed: None, full: false, changes: 0 };
+        let state = State {
+            dice,
+            files: BTreeMap::new(),
+            armed: None,
+            full: false,
+            last: None,
+            changes: 0,
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -60,17 +69,22 @@ impl FaultyDisk {
         self.0.lock().armed
     }
 
+    /// Refuses every change after so many.
+    pub(in crate::log::tests) fn refuse_after(&self, changes: Option<u64>) {
+        self.0.lock().last = changes;
+    }
+
     /// Takes no new files.
     pub(super) fn set_full(&self, full: bool) {
         self.0.lock().full = full;
     }
 
-    pub(super) fn changes(&self) -> u64 {
+    pub(in crate::log::tests) fn changes(&self) -> u64 {
         self.0.lock().changes
     }
 
     /// The power goes and comes back: any sectors of what was not synced are kept.
-    pub(super) fn power_cut(&self) {
+    pub(in crate::log::tests) fn power_cut(&self) {
         let State { files, dice, .. } = &mut *self.0.lock();
         for content in files.values_mut() {
             content.settle(|_| dice.one_in(2));
@@ -87,7 +101,7 @@ impl FaultyDisk {
     }
 
     /// Every file and what is seen of it.
-    pub(super) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(in crate::log::tests) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.0.lock();
         state.files.iter().map(|(name, content)| (name.clone(), content.seen.clone())).collect()
     }
@@ -98,7 +112,7 @@ impl FaultyDisk {
         if state.full {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        state.changes += 1;
+        state.change()?;
         let content = Content { durable: bytes.clone(), seen: bytes, dirty: BTreeSet::new() };
         state.files.insert(name.to_owned(), content);
         Ok(Arc::new(FaultyFile { disk: self.clone(), name: name.to_owned(), size }))
@@ -106,6 +120,14 @@ impl FaultyDisk {
 }
 
 impl State {
+    fn change(&mut self) -> io::Result<()> {
+        if self.last.is_some_and(|last| self.changes >= last) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        self.changes += 1;
+        Ok(())
+    }
+
     fn fails(&mut self, fault: Fault) -> bool {
         let fails = self.armed == Some(fault);
         if fails {
@@ -165,7 +187,7 @@ impl Files for FaultyDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.changes += 1;
+        state.change()?;
         state.files.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
@@ -195,7 +217,7 @@ impl LogFile for FaultyFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        state.changes += 1;
+        state.change()?;
         if state.fails(Fault::Write) {
             return Err(io::Error::from_raw_os_error(5));
         }
@@ -207,7 +229,7 @@ impl LogFile for FaultyFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        state.changes += 1;
+        state.change()?;
         let fails = state.fails(Fault::Sync);
         let State { files, dice, .. } = &mut *state;
         let content = files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;

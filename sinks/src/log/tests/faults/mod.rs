@@ -11,6 +11,8 @@ mod disk;
 mod flips;
 mod life;
 
+pub(super) use disk::FaultyDisk;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 
