@@ -44,7 +44,7 @@ fn assert_golden(name: &str, found: &str) {
 
 #[test]
 fn the_shipped_topology_and_the_simulated_kinds_do_what_they_promise() {
-    let output = imflow_test(&["../../dataflow.test.toml", "gateway.toml"]);
+    let output = imflow_test(&["../../dataflow.test.toml", "gateway.toml", "merge.toml"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }

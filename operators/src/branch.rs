@@ -33,12 +33,14 @@ pub const DESCRIPTION: Description = Description {
         "routes",
         OptType::Expressions,
         "outputs and what they take, e.g. `{ media = \"type != 'TEXT'\" }`",
-    )],
+    )
+    .also(&["route", "cases", "conditions"])],
     example: r#"[operators.sorted]
 kind = "branch"
 inputs = ["valid"]
 routes = { spam = "text.matches('(?i)free money')", long = "size(text) > 2000" }
 "#,
+    also: &["route", "switch", "router", "split"],
     ..Description::EMPTY
 };
 

@@ -41,6 +41,7 @@ pub const DESCRIPTION: Description = Description {
 kind = "deadletter"
 inputs = ["valid.rejected", "allowed.denied"]
 "#,
+    also: &["dlq", "dead_letter"],
     ..Description::EMPTY
 };
 

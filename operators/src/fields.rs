@@ -27,7 +27,11 @@ pub(crate) fn find(
                 mistakes.push(at_text(option, name, format!("`{name}` stands here twice")));
             }
             Some(slot) => fields.push((name.as_str().into(), slot)),
-            None => mistakes.push(at_text(option, name, no_field(shape, name))),
+            None => {
+                let (message, help) = no_field(shape, name);
+                let mistake = at_text(option, name, message);
+                mistakes.push(Mistake { help: Some(help), ..mistake });
+            }
         }
     }
     if mistakes.is_empty() { Ok(fields) } else { Err(mistakes) }

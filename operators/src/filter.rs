@@ -38,12 +38,14 @@ pub const DESCRIPTION: Description = Description {
         "where",
         OptType::Predicate,
         "what lets a record pass, e.g. `recipients > 100`",
-    )],
+    )
+    .also(&["condition", "predicate", "expression", "if"])],
     example: r#"[operators.large]
 kind = "filter"
 inputs = ["fanout.stats"]
 where = "recipients > 100"
 "#,
+    also: &["where"],
     ..Description::EMPTY
 };
 

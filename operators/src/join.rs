@@ -73,6 +73,7 @@ inputs = { stream = ["store.committed"], table = ["grants"] }
 on = ["conversationId", "senderId = userId"]
 add = { role = "role" }
 "#,
+    also: &["enrich", "lookup"],
     ..Description::EMPTY
 };
 
@@ -153,17 +154,26 @@ fn keys(stream: &Shape, table: &Shape, on: &[String]) -> Result<(By, By), Vec<Mi
         let (left, right) = text.split_once('=').unwrap_or((text, text));
         let (left, right) = (left.trim(), right.trim());
         let problem = match (stream.field(left), table.field(right)) {
-            (None, _) => Some(no_field(stream, left)),
-            (_, None) => Some(format!("in the table, {}", no_field(table, right))),
+            (None, _) => {
+                let (message, help) = no_field(stream, left);
+                Some((message, Some(help)))
+            }
+            (_, None) => {
+                let (message, help) = no_field(table, right);
+                Some((format!("in the table, {message}"), Some(help)))
+            }
             (Some(a), Some(b)) if a.field_type() != b.field_type() => {
                 let (a, b) = (a.field_type(), b.field_type());
-                Some(format!(
+                let message = format!(
                     "`{left}` is of type {a} in the stream and `{right}` of type {b} in the table"
-                ))
+                );
+                Some((message, None))
             }
             _ => None,
         };
-        mistakes.extend(problem.map(|message| at_text("on", text, message)));
+        mistakes.extend(
+            problem.map(|(message, help)| Mistake { help, ..at_text("on", text, message) }),
+        );
         lefts.push(left.to_owned());
         rights.push(right.to_owned());
     }
@@ -344,7 +354,9 @@ mod tests {
             let mut bad = given(1);
             bad.set(option, value);
             let mistakes = Node::new(&kind, &bad, &inputs).shapes().expect_err(part);
-            assert!(mistakes[0].message.contains(part), "{mistakes:?}");
+            let mistake = &mistakes[0];
+            let told = format!("{}; {}", mistake.message, mistake.help.as_deref().unwrap_or(""));
+            assert!(told.contains(part), "{mistakes:?}");
             assert!(mistakes[0].within.is_some());
         }
     }

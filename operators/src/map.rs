@@ -52,7 +52,8 @@ pub const DESCRIPTION: Description = Description {
             OptType::Expressions,
             "",
             "new fields, e.g. `{ long = \"size(text) > 1000\" }`",
-        ),
+        )
+        .also(&["source", "mapping", "fields"]),
     ],
     example: r#"[operators.sizes]
 kind = "map"
@@ -60,6 +61,7 @@ inputs = ["store.committed"]
 keep = ["conversationId", "senderId"]
 set = { length = "size(text)", media = "type != 'TEXT'" }
 "#,
+    also: &["remap", "transform", "mapping", "mutate", "project"],
     ..Description::EMPTY
 };
 
@@ -204,7 +206,7 @@ mod tests {
         let mistakes =
             Node::new(&kind, &options, &inputs).shapes().expect_err("there is no `upper`");
         assert_eq!(mistakes.len(), 1);
-        assert_eq!((mistakes[0].within.as_deref(), mistakes[0].offset), (Some("text"), 0));
+        assert_eq!((mistakes[0].within.as_deref(), mistakes[0].range.start), (Some("text"), 0));
 
         let options = crate::testing::options([
             ("keep", texts(["seq", "text"])),
@@ -243,6 +245,6 @@ mod tests {
         assert!(!names(&["*"], &["text"]).contains(&"text".to_owned()));
         assert_eq!(names(&["*"], &["text"]).len() + 1, shape.fields().len());
         let mistakes = kept(&shape, &["*".into()], &["txt".into()]).expect_err("no such field");
-        assert!(mistakes[0].message.contains("did you mean `text`?"), "{mistakes:?}");
+        assert_eq!(mistakes[0].help.as_deref(), Some("did you mean `text`?"), "{mistakes:?}");
     }
 }

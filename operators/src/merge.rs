@@ -39,6 +39,7 @@ pub const DESCRIPTION: Description = Description {
 kind = "merge"
 inputs = ["valid.rejected", "allowed.denied"]
 "#,
+    also: &["union", "concat", "fan_in"],
     ..Description::EMPTY
 };
 

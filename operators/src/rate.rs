@@ -82,6 +82,7 @@ over = "10s"
 above = 5
 below = 1
 "#,
+    also: &["throttle", "rate_limit"],
     ..Description::EMPTY
 };
 

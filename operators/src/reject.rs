@@ -49,6 +49,7 @@ kind = "reject"
 inputs = ["sorted.spam"]
 message = "this looks like spam"
 "#,
+    also: &["abort", "drop"],
     ..Description::EMPTY
 };
 

@@ -232,4 +232,15 @@ mod tests {
         assert_eq!(driver.take("sampled").len(), 1);
         assert_eq!(driver.take("dropped").len(), 9);
     }
+
+    #[test]
+    fn a_record_without_a_key_is_dropped_and_told() {
+        let mut driver = driver(|options| {
+            options.set("rate", Value::Number(0.999)).set("by", Value::Text("6 / seq".into()));
+        });
+        driver.send("records", messages(2));
+        assert_eq!(driver.take("sampled").len() + driver.take("dropped").len(), 2);
+        let errors = driver.take("errors");
+        assert_eq!((errors.len(), text_of(&errors[0], "error")), (1, "division by zero".into()));
+    }
 }

@@ -38,9 +38,8 @@ fn build<T: Typed>(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, S
     let (inputs, options) = (context.inputs, context.options);
     let node = Inference { inputs, options, outputs: context.outputs.len() };
     let told = |mistakes: Vec<Mistake>| {
-        let all: Vec<_> =
-            mistakes.iter().map(|m| format!("`{}`: {}", m.option, m.message)).collect();
-        StartError::new(all.join("; "))
+        let all = mistakes.iter().map(|m| format!("`{}`: {}", m.option, m.message));
+        StartError::new(all.collect::<Vec<_>>().join("; "))
     };
     Ok(T::compile(&node).map_err(told)?.operator(context))
 }

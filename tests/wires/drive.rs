@@ -14,6 +14,8 @@ const SECOND: u64 = 1_000;
 
 /// What devices do (`USER/DEVICE`, an envelope) and callers (a method, a path, a body), second by second.
 const PLAY: &[(&str, &str)] = &[
+    // A copy that is out of reach until its retries are used up.
+    ("outage", "true"),
     ("bob/phone", r#"{"id":1,"presenceSubscribe":{"userIds":["alice"]}}"#),
     (
         "alice/phone",
@@ -68,6 +70,7 @@ const PLAY: &[(&str, &str)] = &[
     ("get", "/v1/conversations/lobby/cursors"),
     ("put", "/v1/conversations/lobby/mutes/bob"),
     ("post", "/v1/conversations/lobby/messages"),
+    ("back", "true"),
 ];
 
 const BODIES: &[(&str, &str)] = &[
@@ -113,6 +116,7 @@ fn play(outside: &dyn Outside, who: &str, what: &str) {
     let body = BODIES.iter().find(|(path, _)| *path == what).map(|(_, body)| (*body).to_owned());
     let (actor, value) = match is_device {
         true => (who.to_owned(), what.to_owned()),
+        false if what == "true" => (String::new(), what.to_owned()),
         false => (String::new(), format!("{what:?}")),
     };
     let act = Act { actor, action: action.name, value, body };

@@ -12,18 +12,29 @@ use imflow_topology::{Plan, Registry, compile};
 
 use crate::Dice;
 
-/// What is built upon: files that are put into a file of their own by `include`.
-const BASES: [&str; 3] =
-    ["dataflow.toml", "examples/moderation/dataflow.toml", "examples/presence-only/dataflow.toml"];
+/// What is built upon: files that are put into a file of their own by `include`. Together they have every
+/// kind that is not general.
+const BASES: [&str; 5] = [
+    "dataflow.toml",
+    "examples/moderation/dataflow.toml",
+    "examples/presence-only/dataflow.toml",
+    "examples/mongodb/dataflow.toml",
+    "examples/redis/dataflow.toml",
+];
+
+/// The beginnings that this build can run: each needs the kinds that its file names.
+pub(super) fn bases(registry: &Registry) -> Vec<String> {
+    let texts = BASES.iter().map(|base| format!("include = [{base:?}]\n"));
+    texts.filter(|text| compile(&path(), text, &[], registry).is_ok()).collect()
+}
 
 /// Where a generated topology stands, for what it includes.
 pub(super) fn path() -> String {
     concat!(env!("CARGO_MANIFEST_DIR"), "/generated.toml").to_owned()
 }
 
-pub(super) fn topology(dice: &mut Dice, registry: &Registry) -> String {
-    let base = *dice.pick(&BASES);
-    let mut text = format!("include = [{base:?}]\n");
+pub(super) fn topology(base: &str, dice: &mut Dice, registry: &Registry) -> String {
+    let mut text = base.to_owned();
     for number in 0..3 + dice.roll(8) {
         let plan = compiled(&text, registry);
         let ports = open_ports(&plan, |_| true);
@@ -142,9 +153,4 @@ pub(super) fn turned(shape: &Shape, turn: usize, making: Making) -> imflow_proto
 /// Whether [`topology`] has added this node. It is beside the path, and takes whatever comes.
 pub(super) fn is_added(node: &str) -> bool {
     node.starts_with("extra")
-}
-
-/// Every kind that [`topology`] adds.
-pub(super) fn general_kinds() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|(name, _)| *name)
 }

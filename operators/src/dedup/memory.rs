@@ -11,9 +11,10 @@ use imflow_kind::Snapshot;
 use imflow_proto::Keys;
 use imflow_proto::id::ClientMsgId;
 use imflow_proto::record::Committed;
-use imflow_proto::wire::{Ack, AckStatus, Message};
+use imflow_proto::wire::Message;
 
 use super::marks::Marks;
+use super::original::Original;
 use super::window::Window;
 use crate::snapshot::{Reader, Writer, expect_version};
 
@@ -23,31 +24,6 @@ pub(super) struct Memory {
     retain_ms: i64,
     window: Window,
     marks: Vec<Marks>,
-}
-
-/// A committed message, as far as a repeat needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Original {
-    pub(super) content: u64,
-    pub(super) server_msg_id: i64,
-    pub(super) seq: u64,
-    pub(super) created_at: i64,
-}
-
-impl Original {
-    pub(super) fn of(message: &Message, content: u64) -> Self {
-        Self {
-            content,
-            server_msg_id: message.server_msg_id,
-            seq: message.seq,
-            created_at: message.created_at,
-        }
-    }
-
-    pub(super) fn ack(&self) -> Ack {
-        let Self { server_msg_id, seq, created_at, .. } = *self;
-        Ack { server_msg_id, seq, status: AckStatus::Ok.into(), created_at }
-    }
 }
 
 /// What memory can say of an id.

@@ -14,6 +14,7 @@
 mod in_flight;
 mod marks;
 mod memory;
+mod original;
 mod window;
 
 use std::collections::VecDeque;
@@ -28,7 +29,8 @@ use imflow_proto::wire::{Error, ErrorCode, Message, envelope::Body};
 use imflow_proto::{Content, FingerprintMap, Record, RecordType};
 
 use in_flight::{InFlight, Joined, MAX_WAITING};
-use memory::{Memory, Original, Recall};
+use memory::{Memory, Recall};
+use original::Original;
 
 /// `messages: Submission` → `fresh: Submission`, `repeated: Reply`, `lookups: Lookup`
 ///
@@ -105,6 +107,7 @@ pub const DESCRIPTION: Description = Description {
               kind = \"dedup\"\n\
               inputs = { messages = [\"valid\"], outcomes = [\"allowed.denied\", \"store.committed\"], answers = [\"store.found\"] }\n\
               retain = \"30d\"\n",
+    also: &["dedupe", "deduplicate"],
     ..Description::EMPTY
 };
 

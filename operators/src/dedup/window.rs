@@ -6,7 +6,7 @@
 
 use imflow_proto::{Fingerprint, FingerprintMap};
 
-use super::memory::Original;
+use super::original::Original;
 
 pub(super) struct Window {
     half: usize,

@@ -11,8 +11,9 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use imflow_kind::{Mistake, Shape};
 use imflow_proto::record::FieldType;
 
+use super::syntax::parse;
 use super::typing::{Typed, Typing, slot_code};
-use super::{Expression, ExpressionError, parse};
+use super::{Expression, ExpressionError};
 
 /// What a group is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,11 +95,10 @@ impl Aggregates<'_> {
     }
 
     /// What to do with a field of the records that is none of the groups.
-    pub(super) fn hint(&self, name: &str) -> Option<String> {
+    pub(super) fn hint(&self, name: &str) -> Option<(String, String)> {
         self.input.field(name)?;
-        Some(format!(
-            "`{name}` differs inside a group: write an aggregate such as max({name}), or name it in `by`"
-        ))
+        let help = format!("write an aggregate such as `max({name})`, or name it in `by`");
+        Some((format!("`{name}` differs inside a group"), help))
     }
 
     /// The code for a call, if it is one of an aggregate.

@@ -6,9 +6,10 @@ use cel::IdedExpr;
 use imflow_kind::{did_you_mean, units};
 use regex::Regex;
 
-use super::Fault;
+use super::aggregates::AGGREGATES;
 use super::code::{Code, ListCode, TextCode, boolean, double, int, text};
 use super::typing::{Typed, Typing, constant};
+use super::{Fault, hints};
 
 const FUNCTIONS: [&str; 7] = ["size", "int", "double", "string", "duration", "min", "max"];
 const METHODS: [&str; 13] = [
@@ -86,14 +87,19 @@ fn unknown(
     args: usize,
     known: &[&str],
 ) -> Typed {
-    let message = if known.contains(&name) {
-        format!("`{name}` does not take {args} argument{}", if args == 1 { "" } else { "s" })
-    } else if let Some(hint) = did_you_mean(name, known.iter().copied()) {
-        format!("there is no {what} `{name}`; {hint}")
+    if known.contains(&name) {
+        let plural = if args == 1 { "" } else { "s" };
+        return typing.refuse(node, format!("`{name}` does not take {args} argument{plural}"));
+    }
+    let help = if AGGREGATES.contains(&name) {
+        "aggregates stand in the option `select` of a `window`".to_owned()
+    } else if let Some(hint) = hints::meant(name) {
+        hint.to_owned()
     } else {
-        format!("there is no {what} `{name}`; there are {}", known.join(", "))
+        did_you_mean(name, known.iter().copied())
+            .unwrap_or_else(|| format!("there are {}", known.join(", ")))
     };
-    typing.refuse(node, message)
+    typing.refuse_with(node, format!("there is no {what} `{name}`"), help)
 }
 
 /// A string that a function called `name` takes.

@@ -12,13 +12,14 @@ mod aggregates;
 mod code;
 mod fault;
 mod functions;
+mod hints;
 mod lists;
 mod operations;
+mod syntax;
 mod typing;
 
-use cel::IdedExpr;
-use cel::common::ast::SourceInfo;
-use cel::parser::Parser;
+use std::ops::Range;
+
 use imflow_kind::{Mistake, Shape, did_you_mean};
 use imflow_proto::Record;
 use imflow_proto::record::{FieldType, Scalar};
@@ -27,23 +28,23 @@ pub(crate) use aggregates::{Aggregate, AggregateCall, Selection};
 pub(crate) use fault::Fault;
 
 use code::{Code, Compute, Input};
+use syntax::parse;
 use typing::Typing;
-
-/// Longer expressions are refused, so that none can exhaust the compiler.
-const LONGEST: usize = 4_096;
 
 /// What is wrong with an expression, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExpressionError {
     pub message: String,
-    /// In bytes from the expression's start.
-    pub offset: usize,
+    pub help: Option<String>,
+    /// In bytes of the expression.
+    pub range: Range<usize>,
 }
 
 impl ExpressionError {
     /// The mistake for the compiler, in this option.
     pub(crate) fn in_option(self, option: &'static str) -> Mistake {
-        Mistake { option, within: None, offset: self.offset, message: self.message }
+        let Self { message, help, range } = self;
+        Mistake { option, within: None, range, message, help }
     }
 
     /// The mistake for the compiler, under this key of an option that is a table.
@@ -88,11 +89,14 @@ impl Predicate {
         match Expression::compile(shape, source)?.0 {
             Code::Bool(code) => Ok(Self(code)),
             other => {
-                let message = format!(
-                    "the expression is of type {} and must be a bool; compare it with something",
-                    other.field_type()
-                );
-                Err(ExpressionError { message, offset: 0 })
+                let found = other.field_type();
+                let message = format!("the expression is of type {found} and must be a bool");
+                let help = match found {
+                    FieldType::Int | FieldType::Double => "compare it, as in `x > 0`",
+                    _ => "compare it, as in `x == 'abc'`",
+                };
+                let range = 0..source.len();
+                Err(ExpressionError { message, help: Some(help.to_owned()), range })
             }
         }
     }
@@ -111,47 +115,16 @@ pub(crate) fn read(source: &str) -> Result<(), Mistake> {
     parse(source).map(|_| ()).map_err(|error| error.in_option(""))
 }
 
-/// What is said of a field that is not there.
-pub(crate) fn no_field(shape: &Shape, name: &str) -> String {
+/// What is said of a field that is not there, and what to do about it.
+pub(crate) fn no_field(shape: &Shape, name: &str) -> (String, String) {
     let known: Vec<_> = shape.fields().into_iter().map(|(field, _)| field).collect();
-    let record = shape.record_type();
-    match did_you_mean(name, known.iter().copied()) {
-        Some(hint) => format!("{record:?} has no field `{name}`; {hint}"),
-        None => format!("{record:?} has no field `{name}`; it has {}", known.join(", ")),
-    }
-}
-
-fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
-    if source.len() > LONGEST {
-        let message =
-            format!("the expression has {} bytes; the longest has {LONGEST}", source.len());
-        return Err(ExpressionError { message, offset: LONGEST });
-    }
-    Parser::new().parse_with_source_info(source).map_err(|errors| syntax(source, &errors))
-}
-
-/// The first error of the parser, whose lines and columns count from 1 and characters, not bytes.
-fn syntax(source: &str, errors: &cel::ParseErrors) -> ExpressionError {
-    let Some(error) = errors.errors.first() else {
-        return ExpressionError { message: "the expression cannot be read".into(), offset: 0 };
+    let help = match (hints::meant(name), did_you_mean(name, known.iter().copied())) {
+        (Some(hint), _) => hint.to_owned(),
+        _ if hints::is_constant(name) => format!("a text is written in quotes: '{name}'"),
+        (_, Some(hint)) => hint,
+        (_, None) => format!("it has {}", known.join(", ")),
     };
-    let line = usize::try_from(error.pos.0 - 1).unwrap_or(0);
-    let column = usize::try_from(error.pos.1 - 1).unwrap_or(0);
-    let start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
-    let rest = source.get(start..).unwrap_or_default();
-    // The parser goes on to name every token that it would have taken.
-    let message = error.msg.lines().next().unwrap_or_default().trim_start_matches("Syntax error: ");
-    let found =
-        message.split(" expecting").next().unwrap_or_default().replace("'<EOF>'", "the end");
-    ExpressionError {
-        message: format!("syntax error: {found}"),
-        offset: start + byte_offset(rest, column),
-    }
-}
-
-/// The byte at which a character begins.
-fn byte_offset(text: &str, character: usize) -> usize {
-    text.char_indices().nth(character).map_or(text.len(), |(byte, _)| byte)
+    (format!("{:?} has no field `{name}`", shape.record_type()), help)
 }
 
 #[cfg(test)]

@@ -96,18 +96,19 @@ impl Typing<'_> {
         let Some(code) = code else {
             let hint = match types {
                 (a, b) if a != b && is_number(a) && is_number(b) => {
-                    "; write double(x) or int(x) to convert one"
+                    Some("write `double(x)` or `int(x)` to convert one")
                 }
                 (a, b) if a != b && comparison(name).is_some() => {
-                    "; write string(x), int(x) or double(x) to convert one"
+                    Some("write `string(x)`, `int(x)` or `double(x)` to convert one")
                 }
-                _ => "",
+                _ => None,
             };
             let (left, right) = types;
-            return self.refuse(
-                node,
-                format!("`{}` does not take {left} and {right}{hint}", spelled(name)),
-            );
+            let message = format!("`{}` does not take {left} and {right}", spelled(name));
+            return match hint {
+                Some(hint) => self.refuse_with(node, message, hint.to_owned()),
+                None => self.refuse(node, message),
+            };
         };
         Ok(code)
     }

@@ -21,7 +21,7 @@ fn holds(source: &str) -> Result<bool, Fault> {
 
 fn mistake(source: &str) -> (usize, String) {
     let error = Predicate::compile(&COMMITTED, source).err().expect(source);
-    (error.offset, error.message)
+    (error.range.start, format!("{}; {}", error.message, error.help.unwrap_or_default()))
 }
 
 #[test]
@@ -83,14 +83,14 @@ fn mistakes_are_told_at_their_place() {
         ("text.match('a')", 5, "there is no method `match`; did you mean `matches`?"),
         ("1 + sise(text)", 4, "there is no function `sise`; did you mean `size`?"),
         ("text.trim('a') == ''", 5, "`trim` does not take 1 argument"),
-        ("seq * 1.5 > 2.0", 4, "`*` does not take int and double; write double(x)"),
+        ("seq * 1.5 > 2.0", 4, "`*` does not take int and double; write `double(x)`"),
         ("seq in ['a', 1]", 8, "must hold literal ints"),
         ("text in ['a', 1]", 14, "a list holds literal texts"),
         ("'a'.all(x, x)", 0, "a list of strings is expected here"),
         ("duration('5 minutes') > 1", 9, "a duration is a literal such as"),
         ("text.length == 1", 4, "no field"),
         ("seq ==", 6, "syntax error"),
-        ("text == '你好' &&", 19, "syntax error: mismatched input the end"),
+        ("text == '你好' &&", 19, "syntax error: the expression ends too early"),
         ("seq == 1 ? 2 : false", 9, "both sides of `:` must be of one type"),
     ] {
         let (found, message) = mistake(source);
@@ -158,7 +158,7 @@ fn no_text_makes_the_checker_panic() {
         let source = source.join(" ");
         if let Err(error) = Predicate::compile(&COMMITTED, &source).map(drop) {
             assert!(
-                error.offset <= source.len() && !error.message.is_empty(),
+                error.range.end <= source.len() && !error.message.is_empty(),
                 "{source}: {error:?}"
             );
         }

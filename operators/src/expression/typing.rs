@@ -1,14 +1,14 @@
 //! From the syntax tree to code: every node gets a type, or the expression is refused at its place.
 
 use cel::IdedExpr;
-use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
+use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr, SourceInfo, operators};
 use imflow_kind::Shape;
 use imflow_kind::fields::{Slot, row_slot};
 use imflow_proto::record::{FieldType, Scalar};
 
 use super::aggregates::{AGGREGATES, Aggregates};
 use super::code::{Code, ListCode, TextCode, boolean, double, int, mistyped};
-use super::{ExpressionError, functions, lists, no_field};
+use super::{ExpressionError, functions, hints, lists, no_field};
 
 /// What names mean while one expression is compiled.
 #[derive(Clone, Copy)]
@@ -60,13 +60,7 @@ impl<'a> Typing<'a> {
             Expr::Call(call) => self.call(node, call),
             Expr::List(list) => lists::literal(self, &list.elements),
             Expr::Comprehension(comprehension) => lists::quantifier(self, node, comprehension),
-            Expr::Select(select) => self.refuse(
-                node,
-                format!(
-                    "`.{}` is no field: the fields of a record have no fields of their own",
-                    select.field
-                ),
-            ),
+            Expr::Select(select) => self.select(node, select),
             Expr::Map(_) | Expr::Struct(_) => {
                 self.refuse(node, "maps and messages are not supported")
             }
@@ -84,15 +78,26 @@ impl<'a> Typing<'a> {
             Some(Slot::String(field)) => Ok(Code::Text(TextCode::Field(field))),
             Some(Slot::Strings(field)) => Ok(Code::List(ListCode::Field(field))),
             Some(Slot::Row(slot, kind)) => Ok(slot_code(slot, kind)),
-            None => self.refuse(node, self.no_field(name)),
+            None => {
+                let hint = self.aggregates.and_then(|aggregates| aggregates.hint(name));
+                let (message, help) = hint.unwrap_or_else(|| no_field(self.shape, name));
+                self.refuse_with(node, message, help)
+            }
         }
     }
 
-    fn no_field(&self, name: &str) -> String {
-        if let Some(hint) = self.aggregates.and_then(|aggregates| aggregates.hint(name)) {
-            return hint;
+    /// `of.name`, which no type has.
+    fn select(&self, node: &IdedExpr, select: &SelectExpr) -> Typed {
+        let name = select.field.as_str();
+        let message =
+            format!("`.{name}` is no field: the fields of a record have no fields of their own");
+        match hints::meant(name) {
+            _ if self.shape.field(name).is_some() => {
+                self.refuse_with(node, message, format!("write `{name}` alone"))
+            }
+            Some(hint) => self.refuse_with(node, message, hint.to_owned()),
+            None => self.refuse(node, message),
         }
-        no_field(self.shape, name)
     }
 
     fn literal(&self, node: &IdedExpr, literal: &LiteralValue) -> Typed {
@@ -155,7 +160,19 @@ impl<'a> Typing<'a> {
         node: &IdedExpr,
         message: impl Into<String>,
     ) -> Result<T, ExpressionError> {
-        Err(ExpressionError { message: message.into(), offset: self.place(node) })
+        let range = hints::token_at(self.source, self.place(node));
+        Err(ExpressionError { message: message.into(), help: None, range })
+    }
+
+    /// The same, and what to do about it.
+    pub(super) fn refuse_with<T>(
+        &self,
+        node: &IdedExpr,
+        message: String,
+        help: String,
+    ) -> Result<T, ExpressionError> {
+        let refused = self.refuse(node, message);
+        refused.map_err(|error| ExpressionError { help: Some(help), ..error })
     }
 
     /// Where a node stands; a call, whose place is its parenthesis, at its name.

@@ -72,6 +72,7 @@ pub const DESCRIPTION: Description = Description {
     ],
     options: &[
         Opt::new("every", OptType::Duration(0, 7 * DAY), "0ms", "the length of a window")
+            .also(&["size", "window", "width", "interval"])
             .shaping_state(),
         Opt::new(
             "slide",
@@ -84,6 +85,7 @@ pub const DESCRIPTION: Description = Description {
             .shaping_state(),
         BY,
         Opt::required("select", OptType::Expressions, "fields, e.g. `{ messages = \"count()\" }`")
+            .also(&["aggregates", "compute"])
             .shaping_state(),
         Opt::new("groups", OptType::Integer(1, 1_000_000), "10000", "the most groups of a window"),
         Opt::new(
@@ -91,7 +93,8 @@ pub const DESCRIPTION: Description = Description {
             OptType::Duration(0, 60_000),
             "500ms",
             "how long to wait after a window's end for workers that have not told",
-        ),
+        )
+        .also(&["group_by", "key"]),
     ],
     limits: &[
         Limit {
@@ -108,6 +111,7 @@ every = "1s"
 by = ["conversationType"]
 select = { messages = "count()", recipients = "sum(recipients)", p99_ms = "p99(costMs)" }
 "#,
+    also: &["reduce", "aggregate", "tumble", "hop", "group_by"],
     ..Description::EMPTY
 };
 

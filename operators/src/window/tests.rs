@@ -291,8 +291,9 @@ fn mistakes_are_told_where_they_stand() {
         let mut options = given(1_000, 0, 0);
         options.set(option, value);
         let mistakes = Node::new(&kind, &options, &inputs).shapes().expect_err("a mistake");
-        let Mistake { option, within, offset, message } = mistakes[0].clone();
-        (option, within.unwrap_or_default(), offset, message)
+        let Mistake { option, within, range, message, help } = mistakes[0].clone();
+        let told = format!("{message}; {}", help.unwrap_or_default());
+        (option, within.unwrap_or_default(), range.start, told)
     };
     let ms = |ms| Value::Duration(Duration::from_millis(ms));
     let select = |source| ("select", entries([("x", source)]));
@@ -302,7 +303,7 @@ fn mistakes_are_told_where_they_stand() {
         (("slide", ms(300)), "slide", "", 0, "must divide"),
         (("by", texts(["sendrId"])), "by", "sendrId", 0, "did you mean `senderId`?"),
         (select("1 + sum(text)"), "select", "x", 4, "takes a number and is given a string"),
-        (select("seq + count()"), "select", "x", 0, "write an aggregate such as max(seq)"),
+        (select("seq + count()"), "select", "x", 0, "write an aggregate such as `max(seq)`"),
         (select("cout()"), "select", "x", 0, "did you mean `count`?"),
         (select("quantile(seq, 2.0)"), "select", "x", 14, "from 0.0 to 1.0"),
         (select("sum(sq)"), "select", "x", 4, "did you mean `seq`?"),

@@ -13,8 +13,8 @@ pub(super) fn check(inference: &Inference<'_>) -> Result<Vec<Shape>, Vec<Mistake
         .map(|broker| Mistake {
             option: "brokers",
             within: Some(broker.clone()),
-            offset: 0,
             message: "expected HOST:PORT, as in \"127.0.0.1:9092\"".to_owned(),
+            ..Mistake::default()
         })
         .collect();
     if brokers.is_empty() {

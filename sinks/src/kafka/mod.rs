@@ -32,7 +32,12 @@ pub static DESCRIPTION: Description = Description {
     state: State::None,
     inputs: &[Port::of("records", ANY, "what to publish")],
     options: &[
-        Opt::required("brokers", OptType::Texts, "addresses to begin with, as HOST:PORT"),
+        Opt::required("brokers", OptType::Texts, "addresses to begin with, as HOST:PORT").also(&[
+            "bootstrap_servers",
+            "addresses",
+            "seed_brokers",
+            "servers",
+        ]),
         Opt::required("topic", OptType::Text, "the topic that the records go to"),
         Opt::new(
             "queue",

@@ -107,9 +107,11 @@ fn unknown(word: &str, registry: &Registry) -> Failure {
     let names = names(registry);
     // A record type in small letters is near enough, however short.
     let same = names.iter().find(|name| name.eq_ignore_ascii_case(word));
-    let help = match same {
-        Some(name) => Some(format!("did you mean `{name}`?")),
-        None => did_you_mean(word, names.iter().map(String::as_str)),
+    let called = registry.kinds().iter().map(|k| k.description).find(|d| d.also.contains(&word));
+    let help = match (same, called) {
+        (Some(name), _) => Some(format!("did you mean `{name}`?")),
+        (None, Some(kind)) => Some(format!("perhaps `{}`: it {}", kind.name, kind.summary)),
+        (None, None) => did_you_mean(word, names.iter().map(String::as_str)),
     };
     let help = help.unwrap_or_else(|| "`imflow explain` lists what there is".to_owned());
     Failure::Usage(format!("`{word}` is no kind, no record type and no code; {help}"))

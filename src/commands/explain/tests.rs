@@ -68,6 +68,7 @@ fn an_unknown_word_is_answered_with_the_nearest() {
     };
     assert!(help("fanuot").ends_with("did you mean `fanout`?"));
     assert!(help("reply").ends_with("did you mean `Reply`?"));
+    assert!(help("remap").contains("perhaps `map`"));
     assert!(help("xyzzy").contains("`imflow explain` lists"));
 }
 

@@ -213,6 +213,8 @@ pub struct Description {
     pub claims: &'static [Claim],
     pub conflicts: &'static [Conflict],
     pub limits: &'static [Limit],
+    /// What other systems call it, for suggestions.
+    pub also: &'static [&'static str],
     /// What a test can do at the simulated form, and see there.
     pub script: Option<&'static Script>,
     /// A table of the file that shows it at work, as people would write it.
@@ -237,6 +239,7 @@ impl Description {
         claims: &[],
         conflicts: &[],
         limits: &[],
+        also: &[],
         script: None,
         example: "",
     };

@@ -1,5 +1,7 @@
 //! Types of ports that depend on the file: what a kind makes of its inputs.
 
+use std::ops::Range;
+
 use crate::{Options, Shape};
 
 /// Derives the shapes of a kind's outputs from those of its inputs. Runs in the compiler; the same code
@@ -34,7 +36,9 @@ pub struct Mistake {
     pub option: &'static str,
     /// The key inside the option's table, or the text inside its list.
     pub within: Option<String>,
-    /// In bytes from the start of the text.
-    pub offset: usize,
+    /// In bytes of the text; empty: all of it.
+    pub range: Range<usize>,
     pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
 }

@@ -16,6 +16,8 @@ pub struct Opt {
     /// State that was kept under another value is of no use: a change loses it, or rebuilds it from
     /// the log.
     pub shapes_state: bool,
+    /// What other systems call it, for suggestions.
+    pub also: &'static [&'static str],
 }
 
 /// The type of an option.
@@ -60,12 +62,18 @@ impl Opt {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, kind, default: Some(default), doc, shapes_state: false }
+        Self { name, kind, default: Some(default), doc, shapes_state: false, also: &[] }
     }
 
     /// An option that must be given.
     pub const fn required(name: &'static str, kind: OptType, doc: &'static str) -> Self {
-        Self { name, kind, default: None, doc, shapes_state: false }
+        Self { name, kind, default: None, doc, shapes_state: false, also: &[] }
+    }
+
+    /// An option that other systems call otherwise.
+    pub const fn also(mut self, names: &'static [&'static str]) -> Self {
+        self.also = names;
+        self
     }
 
     /// An option that gives the node's state its meaning.

@@ -4,7 +4,7 @@ use imflow_kind::{Inference, Mistake, OptType, Shape};
 
 use super::type_names;
 use crate::codes::Code;
-use crate::diagnostic::{Diagnostics, Span};
+use crate::diagnostic::{Diagnostics, Span, written_range};
 use crate::document::{Item, Tree};
 use crate::resolve::{Node, NodeId, Wire};
 
@@ -145,10 +145,10 @@ fn report(node: &Node, inputs: &[Vec<Shape>], mistake: &Mistake, diagnostics: &m
         None => format!("option `{}` of `{}`{on}: {}", mistake.option, node.name, mistake.message),
     };
     let code = if is_expression { Code::BadExpression } else { Code::BadOption };
-    diagnostics.error(code, &place, message, "here");
+    diagnostics.error(code, &place, message, "here").help_if(mistake.help.clone());
 }
 
-/// The place inside the text that has the mistake, if the file spells it without escapes.
+/// The place inside the text that has the mistake; the whole of it where a variable or `--set` gave it.
 fn place_of(node: &Node, mistake: &Mistake, diagnostics: &Diagnostics) -> Span {
     let Some(item) = node.written.get(mistake.option) else { return node.span.clone() };
     let item = match (&item.value, &mistake.within) {
@@ -161,12 +161,11 @@ fn place_of(node: &Node, mistake: &Mistake, diagnostics: &Diagnostics) -> Span {
         }
         _ => item,
     };
-    let Tree::Text(source) = &item.value else { return item.span.clone() };
+    let Tree::Text(text) = &item.value else { return item.span.clone() };
     let mut place = item.span.clone();
     let written = &diagnostics.sources.text(place.source)[place.range.clone()];
-    if let Some(at) = written.find(source.as_str()) {
-        let start = place.range.start + at + mistake.offset.min(source.len());
-        place.range = start..(start + 1).min(place.range.end);
+    if let Some(part) = written_range(written, text, &mistake.range) {
+        place.range = place.range.start + part.start..place.range.start + part.end;
     }
     place
 }

@@ -5,11 +5,13 @@ mod quoted;
 mod report;
 mod sources;
 mod text;
+mod written;
 
 pub use imflow_kind::did_you_mean;
 pub(crate) use quoted::quoted;
 pub use report::Format;
 pub use sources::{Place, Sources, Span};
+pub(crate) use written::written_range;
 
 use std::fmt;
 

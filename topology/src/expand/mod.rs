@@ -19,7 +19,7 @@ use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
 use crate::document::{Document, Item, Key, Tree, find, take};
 use crate::parse::{PARAMS, replace};
 use crate::values;
-use template::Template;
+use template::{Param, Template};
 
 /// Nodes that the templates of one file may become.
 const MAX_NODES: usize = 100_000;
@@ -197,63 +197,68 @@ fn params(
         if matches!(option.name.as_str(), "kind" | "inputs") {
             continue;
         }
-        let Some(param) = template.params.iter().find(|param| param.name == option.name) else {
-            let known = template.params.iter().map(|param| param.name.as_str());
-            let help = did_you_mean(&option.name, known.clone())
-                .unwrap_or_else(|| format!("its parameters are {}", quoted(known)));
-            let message =
-                format!("template `{}` has no parameter `{}`", template.key.name, option.name);
-            diagnostics
-                .error(Code::BadTemplate, &option.span, message, "no such parameter")
-                .also(template.span(), "the template")
-                .help(help);
+        if let Some(param) = template.params.iter().find(|param| param.name == option.name) {
+            let value = given(param, template, key, item, diagnostics);
+            params.insert(param.name.clone(), value);
+        } else {
+            unknown_param(template, option, diagnostics);
             // Likely misspelt: what it was meant for is not reported as missing.
             template.params.iter().for_each(|p| {
                 params.entry(p.name.clone()).or_insert(None);
             });
-            continue;
-        };
-        let value = match values::read(param.kind, item) {
-            Ok(_) => Some(item.clone()),
-            Err(problem) => {
-                let message = format!("parameter `{}` of `{}`: {problem}", param.name, key.name);
-                diagnostics
-                    .error(Code::BadTemplate, &item.span, message, "this value")
-                    .also(template.span(), "the template");
-                None
-            }
-        };
-        params.insert(param.name.clone(), value);
+        }
     }
     for param in &template.params {
-        if params.get(&param.name).is_some_and(Option::is_some) {
-            continue;
-        }
-        match &param.default {
-            Some(default) => {
+        match (params.get(&param.name), &param.default) {
+            (Some(Some(_)), _) | (Some(None), None) => {}
+            (_, Some(default)) => {
                 params.insert(param.name.clone(), Some(default.clone()));
             }
-            None if params.contains_key(&param.name) => {}
-            None => {
-                let message = format!(
-                    "`{}` (template `{}`) has no `{}`",
-                    key.name, template.key.name, param.name
-                );
-                let help = format!("add `{} = {}`", param.name, values::example(param.kind));
-                diagnostics
-                    .error(
-                        Code::BadTemplate,
-                        &key.span,
-                        message,
-                        format!("`{}` is missing here", param.name),
-                    )
-                    .also(template.span(), "the template")
-                    .help(help);
+            (None, None) => {
+                missing_param(param, template, key, diagnostics);
                 params.insert(param.name.clone(), None);
             }
         }
     }
     params
+}
+
+/// What a use gives for a parameter, if it can be taken.
+fn given(
+    param: &Param,
+    template: &Template,
+    key: &Key,
+    item: &Item,
+    diagnostics: &mut Diagnostics,
+) -> Option<Item> {
+    let Err(unfit) = values::read(param.kind, item) else { return Some(item.clone()) };
+    let message = format!("parameter `{}` of `{}`: {}", param.name, key.name, unfit.message);
+    diagnostics
+        .error(Code::BadTemplate, unfit.part.as_ref().unwrap_or(&item.span), message, "this value")
+        .also(template.span(), "the template")
+        .help_if(unfit.help);
+    None
+}
+
+fn unknown_param(template: &Template, option: &Key, diagnostics: &mut Diagnostics) {
+    let known = template.params.iter().map(|param| param.name.as_str());
+    let help = did_you_mean(&option.name, known.clone())
+        .unwrap_or_else(|| format!("its parameters are {}", quoted(known)));
+    let message = format!("template `{}` has no parameter `{}`", template.key.name, option.name);
+    diagnostics
+        .error(Code::BadTemplate, &option.span, message, "no such parameter")
+        .also(template.span(), "the template")
+        .help(help);
+}
+
+fn missing_param(param: &Param, template: &Template, key: &Key, diagnostics: &mut Diagnostics) {
+    let message =
+        format!("`{}` (template `{}`) has no `{}`", key.name, template.key.name, param.name);
+    let label = format!("`{}` is missing here", param.name);
+    diagnostics
+        .error(Code::BadTemplate, &key.span, message, label)
+        .also(template.span(), "the template")
+        .help(format!("add `{} = {}`", param.name, values::example(param.kind)));
 }
 
 /// Puts parameters into a node's values. A text that is one parameter and nothing else takes its type.

@@ -143,10 +143,11 @@ fn param(key: &Key, item: &Item, diagnostics: &mut Diagnostics) -> Option<Param>
         return None;
     };
     if let Some(item) = &default
-        && let Err(problem) = values::read(*kind, item)
+        && let Err(unfit) = values::read(*kind, item)
     {
-        let message = format!("the default of parameter `{}`: {problem}", key.name);
-        diagnostics.error(Code::BadTemplate, &item.span, message, "this value");
+        let message = format!("the default of parameter `{}`: {}", key.name, unfit.message);
+        let place = unfit.part.as_ref().unwrap_or(&item.span);
+        diagnostics.error(Code::BadTemplate, place, message, "this value").help_if(unfit.help);
     }
     Some(Param { name: key.name.clone(), kind: *kind, default })
 }

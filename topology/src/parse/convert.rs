@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::syntax;
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span};
 use crate::document::{Document, Item, Key, Tree};
@@ -15,6 +16,8 @@ pub(crate) fn source(source: usize, diagnostics: &mut Diagnostics) -> Document {
     let text = diagnostics.sources.text(source).to_owned();
     let (table, errors) = DeTable::parse_recoverable(&text);
     let mut twice: Vec<Range<usize>> = Vec::new();
+    // Where the last syntax error stands.
+    let mut last = None;
     for error in &errors {
         let range = error.span().unwrap_or(0..0);
         if error.message() == DUPLICATE_KEY {
@@ -28,8 +31,14 @@ pub(crate) fn source(source: usize, diagnostics: &mut Diagnostics) -> Document {
             }
             continue;
         }
+        // What else is wrong in the same line is a consequence.
+        let between = last.replace(range.start).and_then(|last| text.get(last..range.start));
+        if between.is_some_and(|between| !between.contains('\n')) {
+            continue;
+        }
         let message = format!("not TOML: {}", error.message());
-        diagnostics.error(Code::Syntax, &Span { source, range }, message, "here");
+        let help = syntax::help(&text, range.start);
+        diagnostics.error(Code::Syntax, &Span { source, range }, message, "here").help_if(help);
     }
     entries(source, table.get_ref())
 }

@@ -5,6 +5,7 @@ mod damage;
 mod files;
 mod overrides;
 mod profile;
+mod syntax;
 mod variables;
 
 pub(crate) use convert::source;

@@ -200,16 +200,12 @@ impl Section {
                         epoch.push((*wire, std::mem::take(records)));
                     });
                 }
-                let least = |(index, frontier): (usize, &MutableAntichain<u64>)| {
-                    let frontier = frontier.frontier().first().copied().unwrap_or(u64::MAX);
-                    match index {
-                        // An epoch of the ingest is whole with its one bundle.
-                        0 => frontier.max(ingested),
-                        _ if index >= before_collections => fed.least(frontier),
-                        _ => frontier,
-                    }
-                };
-                let frontier = frontiers.iter().enumerate().map(least).min().unwrap_or(u64::MAX);
+                let (from_sections, from_collections) = frontiers.split_at(before_collections);
+                let (from_ingest, from_sections) = from_sections.split_at(1);
+                // An epoch of the ingest is whole with its one bundle.
+                let ingest = least(from_ingest).max(ingested);
+                let collections = from_collections.iter().map(|one| fed.least(least([one])));
+                let frontier = collections.fold(ingest.min(least(from_sections)), u64::min);
                 running.advance(frontier);
                 told.deadline.set(running.section.deadline());
                 told.frontier.set(frontier);
@@ -221,6 +217,12 @@ impl Section {
     fn deadline(&self) -> u64 {
         self.members.iter().map(Member::deadline).min().unwrap_or(u64::MAX)
     }
+}
+
+/// The least time that may still arrive on any of these; `u64::MAX` once nothing can.
+fn least<'f>(frontiers: impl IntoIterator<Item = &'f MutableAntichain<u64>>) -> u64 {
+    let first = |frontier: &MutableAntichain<u64>| frontier.frontier().first().copied();
+    frontiers.into_iter().filter_map(first).min().unwrap_or(u64::MAX)
 }
 
 /// A section at work.

@@ -11,7 +11,7 @@ use imflow_proto::RecordType;
 
 use crate::Registry;
 use crate::codes::Code;
-use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span, did_you_mean, quoted};
 use crate::document::{Document, Item, Key, Tree};
 use nodes::Declared;
 
@@ -107,6 +107,19 @@ const FAMILIES: [(&str, Family); 3] =
 const TABLES: [&str; 7] =
     ["service", "listeners", "sources", "operators", "sinks", "profiles", "templates"];
 
+/// Tables of other systems' files, and where their nodes stand here.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("transforms", "operators"),
+    ("processors", "operators"),
+    ("pipeline", "operators"),
+    ("inputs", "sources"),
+    ("input", "sources"),
+    ("receivers", "sources"),
+    ("outputs", "sinks"),
+    ("output", "sinks"),
+    ("exporters", "sinks"),
+];
+
 pub(crate) fn resolve(
     document: &Document,
     registry: &Registry,
@@ -133,7 +146,10 @@ pub(crate) fn resolve(
                 }
                 None => {
                     let known = TABLES;
-                    let help = did_you_mean(name, known)
+                    let called = ELSEWHERE.iter().find(|(other, _)| *other == name);
+                    let help = called
+                        .map(|(_, here)| format!("such nodes stand in `[{here}.NAME]` here"))
+                        .or_else(|| did_you_mean(name, known))
                         .unwrap_or_else(|| format!("the tables are {}", quoted(known)));
                     diagnostics
                         .error(
@@ -173,13 +189,13 @@ fn table<'a>(key: &Key, item: &'a Item, diagnostics: &mut Diagnostics) -> Option
     }
 }
 
-pub(crate) fn unknown_key(
+pub(crate) fn unknown_key<'d>(
     key: &Key,
     name: &str,
     known: &[&str],
     of: &str,
-    diagnostics: &mut Diagnostics,
-) {
+    diagnostics: &'d mut Diagnostics,
+) -> &'d mut Diagnostic {
     let help = did_you_mean(name, known.iter().copied());
     let help = help.unwrap_or_else(|| format!("it takes {}", quoted(known.iter().copied())));
     diagnostics
@@ -189,7 +205,7 @@ pub(crate) fn unknown_key(
             format!("unknown key `{name}` in {of}"),
             "not a key of it",
         )
-        .help(help);
+        .help(help)
 }
 
 pub(crate) fn missing(

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use imflow_kind::{Duty, Family, Form, Kind, Options, Part, Value};
+use imflow_kind::{Duty, Family, Form, Kind, Options, Part, Value, nearest};
 
 use super::{Node, Output, missing, table, unknown_key};
 use crate::Registry;
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostics, Span, did_you_mean, quoted};
 use crate::document::{Document, Item, Key, Tree, find};
-use crate::values;
+use crate::values::{self, Unfit};
 
 /// A node whose inputs are still names.
 pub(super) struct Declared {
@@ -133,7 +133,6 @@ fn find_kind<'r>(
     registry: &'r Registry,
     diagnostics: &mut Diagnostics,
 ) -> Option<&'r Kind> {
-    let of = format!("{} `{}`", family.word(), key.name);
     let known: Vec<_> = registry
         .kinds()
         .iter()
@@ -141,22 +140,12 @@ fn find_kind<'r>(
         .map(|k| k.description.name)
         .collect();
     let Some((_, item)) = find(entries, "kind") else {
-        missing(
-            &key.span,
-            &of,
-            "kind",
-            &format!("\"{}\"", known.first().unwrap_or(&"KIND")),
-            diagnostics,
-        );
+        no_kind(family, key, entries, &known, diagnostics);
         return None;
     };
     let Tree::Text(name) = &item.value else {
-        diagnostics.error(
-            Code::WrongType,
-            &item.span,
-            format!("`kind` of {of} is not a text"),
-            item.value.type_name(),
-        );
+        let message = format!("`kind` of {} `{}` is not a text", family.word(), key.name);
+        diagnostics.error(Code::WrongType, &item.span, message, item.value.type_name());
         return None;
     };
     let kind = registry.find(family, name);
@@ -169,9 +158,11 @@ fn find_kind<'r>(
                 k.description.family.word(),
                 key.name
             ),
-            None => did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
-                format!("kinds of {} in this build: {}", family.word(), quoted(known))
-            }),
+            None => called(name, family, registry)
+                .or_else(|| did_you_mean(name, known.iter().copied()))
+                .unwrap_or_else(|| {
+                    format!("kinds of {} in this build: {}", family.word(), quoted(known))
+                }),
         };
         diagnostics
             .error(
@@ -185,6 +176,39 @@ fn find_kind<'r>(
     kind
 }
 
+/// The kind that other systems call by this name.
+fn called(name: &str, family: Family, registry: &Registry) -> Option<String> {
+    let same = |kind: &&Kind| {
+        let it = kind.description;
+        it.family == family && it.also.contains(&name)
+    };
+    let kind = registry.kinds().iter().find(same)?.description;
+    Some(format!("perhaps `{}`: it {}", kind.name, kind.summary))
+}
+
+/// A node whose kind is not told.
+fn no_kind(
+    family: Family,
+    key: &Key,
+    entries: &Document,
+    known: &[&str],
+    diagnostics: &mut Diagnostics,
+) {
+    let message = format!("{} `{}` has no `kind`", family.word(), key.name);
+    let kinds = quoted(known.iter().copied());
+    let (place, label, help) = match find(entries, "type") {
+        // As the configurations of other systems call it.
+        Some((called, _)) => {
+            (&called.span, "called `kind` here", "rename `type` to `kind`".to_owned())
+        }
+        None => {
+            let help = format!("add `kind = \"...\"`; kinds of {}: {kinds}", family.word());
+            (&key.span, "`kind` is missing here", help)
+        }
+    };
+    diagnostics.error(Code::MissingKey, place, message, label).help(help);
+}
+
 fn read_option(node: &mut Node, name: &str, key: &Key, item: &Item, diagnostics: &mut Diagnostics) {
     let description = node.kind.description;
     let Some(option) = description.options.iter().find(|o| o.name == name) else {
@@ -193,33 +217,47 @@ fn read_option(node: &mut Node, name: &str, key: &Key, item: &Item, diagnostics:
         if !description.inputs.is_empty() {
             known.push("inputs");
         }
-        unknown_key(key, name, &known, &format!("kind `{}`", description.name), diagnostics);
+        unknown_option(node, key, &known, item, diagnostics);
         return;
     };
     node.written.insert(option.name, item.clone());
     let read = match (option.default, item.text()) {
-        (None, Some("")) => Err("it must be given, and is empty".to_owned()),
+        (None, Some("")) => Err(Unfit::value("it must be given, and is empty".to_owned())),
         _ => values::read(option.kind, item),
     };
     match read {
         Ok(value) => {
             node.options.set(option.name, value);
         }
-        Err(problem) => {
-            let code = if matches!(item.value, Tree::Text(_) | Tree::Integer(_)) {
-                Code::BadValue
-            } else {
-                Code::WrongType
-            };
-            diagnostics
-                .error(
-                    code,
-                    &item.span,
-                    format!("option `{name}` of `{}`: {problem}", node.name),
-                    "this value",
-                )
-                .help(format!("`{name}` takes {}: {}", values::expected(option.kind), option.doc));
+        Err(unfit) => {
+            let takes = format!("`{name}` takes {}: {}", values::expected(option.kind), option.doc);
+            let help = unfit.help.map_or(takes.clone(), |help| format!("{help}; {takes}"));
+            let message = format!("option `{name}` of `{}`: {}", node.name, unfit.message);
+            let place = unfit.part.as_ref().unwrap_or(&item.span);
+            diagnostics.error(unfit.code, place, message, "this value").help(help);
         }
+    }
+}
+
+/// Tells of a key that is no option. The required option that it was most likely meant for counts as
+/// written: it is one mistake, not two.
+fn unknown_option(
+    node: &mut Node,
+    key: &Key,
+    known: &[&str],
+    item: &Item,
+    diagnostics: &mut Diagnostics,
+) {
+    let (name, description) = (key.name.as_str(), node.kind.description);
+    let called = description.options.iter().find(|option| option.also.contains(&name));
+    unknown_key(key, name, known, &format!("kind `{}`", description.name), diagnostics)
+        .help_if(called.map(|option| format!("it is called `{}` here", option.name)));
+    let near = || nearest(name, known.iter().copied());
+    let meant = called.map(|option| option.name).or_else(|| near().first().copied());
+    let required =
+        description.options.iter().find(|o| o.default.is_none() && Some(o.name) == meant);
+    if let Some(option) = required {
+        node.written.entry(option.name).or_insert_with(|| item.clone());
     }
 }
 

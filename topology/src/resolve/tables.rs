@@ -47,13 +47,15 @@ pub(super) fn read_service(
             ("partitions", _) => wrong(diagnostics, "an integer from 1 to 4096"),
             ("workers", Tree::Integer(n @ 1..=64)) => service.workers = *n as usize,
             ("workers", _) => wrong(diagnostics, "an integer from 1 to 64"),
-            (name, _) => unknown_key(
-                key,
-                name,
-                &["data", "node", "partitions", "workers"],
-                "`[service]`",
-                diagnostics,
-            ),
+            (name, _) => {
+                unknown_key(
+                    key,
+                    name,
+                    &["data", "node", "partitions", "workers"],
+                    "`[service]`",
+                    diagnostics,
+                );
+            }
         }
     }
 }
@@ -87,7 +89,9 @@ pub(super) fn read_listeners(
                         found,
                     );
                 }
-                (name, _) => unknown_key(option, name, &["address"], "a listener", diagnostics),
+                (name, _) => {
+                    unknown_key(option, name, &["address"], "a listener", diagnostics);
+                }
             }
         }
         match address {

@@ -115,7 +115,13 @@ fn wire_one(
     };
     let Some(&id) = names.get(name) else {
         let known = names.keys().map(String::as_str);
-        let help = if diagnostics.is_crowded() { None } else { did_you_mean(name, known) };
+        let help = match text {
+            _ if diagnostics.is_crowded() => None,
+            _ if text.contains('*') => Some(
+                "there are no wildcards: name each output, as in `\"valid.rejected\"`".to_owned(),
+            ),
+            _ => did_you_mean(name, known),
+        };
         diagnostics
             .error(
                 Code::UnknownInput,

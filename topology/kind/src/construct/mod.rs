@@ -68,12 +68,7 @@ impl Fields<'_> {
         match record {
             RecordType::Submission => Record::Submission(self.submission()),
             RecordType::Lookup => Record::Lookup(self.submission()),
-            RecordType::Found => {
-                let known = self.bool("known", false);
-                let submission = self.submission();
-                let original = known.then(|| Arc::new(message_of(&submission)));
-                Record::Found(Arc::new(Found { submission, original: Ok(original) }))
-            }
+            RecordType::Found => self.found(),
             RecordType::Reference => Record::Reference(self.submission()),
             RecordType::Referent => Record::Referent(Arc::new(self.referent())),
             RecordType::Ordered => {
@@ -86,55 +81,79 @@ impl Fields<'_> {
             RecordType::Rejection => Record::Rejection(Arc::new(self.rejection())),
             RecordType::Reply => Record::Reply(Arc::new(self.reply())),
             RecordType::Command => Record::Command(Arc::new(self.command())),
-            RecordType::Change => {
-                let (fact, answer) = (Arc::new(self.fact()), Body::Done(Done {}));
-                Record::Change(Arc::new(Change { ticket: ticket(0), fact, answer }))
-            }
-            RecordType::Fact => {
-                let lsn = self.int("lsn", self.making.number as i64) as u64;
-                Record::Fact(Arc::new(CommittedFact { lsn, fact: Arc::new(self.fact()) }))
-            }
+            RecordType::Change => self.change(),
+            RecordType::Fact => self.committed_fact(),
             RecordType::Grant => Record::Grant(Arc::new(self.grant())),
-            RecordType::SessionEvent => {
-                let (online, at) = (self.bool("online", true), self.now("at"));
-                let session = self.session("userId");
-                Record::SessionEvent(Arc::new(SessionEvent { session, online, at }))
-            }
-            RecordType::Online => {
-                let user_id = self.string("userId", "alice").into();
-                Record::Online(OnlineChange { user_id, online: self.bool("online", true) })
-            }
-            RecordType::Subscription => {
-                let user_ids = self.strings("userIds", &["bob"]);
-                let (ticket, session) = (Some(ticket(0)), self.session("userId"));
-                Record::Subscription(Arc::new(Subscription { ticket, session, user_ids }))
-            }
-            RecordType::Presence => {
-                let user_id = self.string("userId", "alice").into();
-                let (online, sessions) = (self.bool("online", true), Arc::from([]));
-                Record::Presence(Arc::new(PresenceChange { user_id, online, sessions }))
-            }
-            RecordType::Query => {
-                let (ticket, session) = (ticket(0), self.session("userId"));
-                let ask = Ask::Conversations(ListConversations::default());
-                Record::Query(Arc::new(Query { ticket, session, ask }))
-            }
+            RecordType::SessionEvent => self.session_event(),
+            RecordType::Online => self.online(),
+            RecordType::Subscription => self.subscription(),
+            RecordType::Presence => self.presence(),
+            RecordType::Query => self.query(),
             RecordType::Delivery => Record::Delivery(Arc::new(self.delivery())),
             RecordType::Mark => Record::Mark(Arc::new(self.mark())),
             RecordType::Moves => Record::Moves(Arc::new(self.moves())),
-            RecordType::Moved => {
-                let lsn = self.int("lsn", self.making.number as i64) as u64;
-                Record::Moved(Arc::new(Moved { lsn, moves: Arc::new(self.moves()) }))
-            }
-            RecordType::Nudge => {
-                let conversation_id = self.string("conversationId", "lobby");
-                let notify =
-                    Notify { conversation_id, up_to_seq: self.int("upToSeq", 1).max(0) as u64 };
-                Record::Nudge(Arc::new(Nudge { session: self.session("userId"), notify }))
-            }
+            RecordType::Moved => self.moved(),
+            RecordType::Nudge => self.nudge(),
             RecordType::FanoutStats => Record::FanoutStats(self.fanout_stats()),
             RecordType::Row | RecordType::Partial => self.row(&Arc::default()),
         }
+    }
+
+    fn found(&mut self) -> Record {
+        let known = self.bool("known", false);
+        let submission = self.submission();
+        let original = known.then(|| Arc::new(message_of(&submission)));
+        Record::Found(Arc::new(Found { submission, original: Ok(original) }))
+    }
+
+    fn change(&mut self) -> Record {
+        let (fact, answer) = (Arc::new(self.fact()), Body::Done(Done {}));
+        Record::Change(Arc::new(Change { ticket: ticket(0), fact, answer }))
+    }
+
+    fn committed_fact(&mut self) -> Record {
+        let lsn = self.int("lsn", self.making.number as i64) as u64;
+        Record::Fact(Arc::new(CommittedFact { lsn, fact: Arc::new(self.fact()) }))
+    }
+
+    fn session_event(&mut self) -> Record {
+        let (online, at) = (self.bool("online", true), self.now("at"));
+        let session = self.session("userId");
+        Record::SessionEvent(Arc::new(SessionEvent { session, online, at }))
+    }
+
+    fn online(&mut self) -> Record {
+        let user_id = self.string("userId", "alice").into();
+        Record::Online(OnlineChange { user_id, online: self.bool("online", true) })
+    }
+
+    fn subscription(&mut self) -> Record {
+        let user_ids = self.strings("userIds", &["bob"]);
+        let (ticket, session) = (Some(ticket(0)), self.session("userId"));
+        Record::Subscription(Arc::new(Subscription { ticket, session, user_ids }))
+    }
+
+    fn presence(&mut self) -> Record {
+        let user_id = self.string("userId", "alice").into();
+        let (online, sessions) = (self.bool("online", true), Arc::from([]));
+        Record::Presence(Arc::new(PresenceChange { user_id, online, sessions }))
+    }
+
+    fn query(&mut self) -> Record {
+        let (ticket, session) = (ticket(0), self.session("userId"));
+        let ask = Ask::Conversations(ListConversations::default());
+        Record::Query(Arc::new(Query { ticket, session, ask }))
+    }
+
+    fn moved(&mut self) -> Record {
+        let lsn = self.int("lsn", self.making.number as i64) as u64;
+        Record::Moved(Arc::new(Moved { lsn, moves: Arc::new(self.moves()) }))
+    }
+
+    fn nudge(&mut self) -> Record {
+        let conversation_id = self.string("conversationId", "lobby");
+        let notify = Notify { conversation_id, up_to_seq: self.int("upToSeq", 1).max(0) as u64 };
+        Record::Nudge(Arc::new(Nudge { session: self.session("userId"), notify }))
     }
 }
 

@@ -1,82 +1,13 @@
 //! The values of options: read from the file, checked against what the option takes.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod read;
 
-use imflow_kind::units::{duration_ms, show_bytes, show_ms, size_bytes};
+pub(crate) use read::{Unfit, read};
+
+use imflow_kind::units::{show_bytes, show_ms};
 use imflow_kind::{Opt, OptType, RoleName, Value};
 
 use crate::document::{Item, Tree};
-
-/// Reads the value of an option.
-///
-/// # Errors
-/// What was expected, as a sentence without a place.
-pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, String> {
-    let found = match &item.value {
-        Tree::Text(text) => format!("\"{text}\""),
-        other => other.type_name().to_owned(),
-    };
-    let wrong = |expected: &str| format!("expected {expected}, found {found}");
-    let from_variable = match kind {
-        OptType::Bool | OptType::Integer(..) | OptType::Number(..) => item.plain_from_variable(),
-        _ => None,
-    };
-    match (kind, from_variable.as_ref().unwrap_or(&item.value)) {
-        (
-            OptType::Text
-            | OptType::Listener
-            | OptType::Predicate
-            | OptType::Expression
-            | OptType::Reference(_),
-            Tree::Text(text),
-        ) if !text.contains('\0') => Ok(Value::Text(text.clone())),
-        (OptType::Route, Tree::Text(text)) if is_route(text) => Ok(Value::Text(text.clone())),
-        (OptType::Choice(words), Tree::Text(text)) if words.contains(&text.as_str()) => {
-            Ok(Value::Text(text.clone()))
-        }
-        (OptType::Bool, Tree::Bool(value)) => Ok(Value::Bool(*value)),
-        (OptType::Integer(low, high), Tree::Integer(value)) => {
-            in_range(*value, low, high, &|v| v.to_string()).map(Value::Integer)
-        }
-        (OptType::Number(low, high), Tree::Integer(value)) => {
-            in_range(*value as f64, low, high, &|v| v.to_string()).map(Value::Number)
-        }
-        (OptType::Number(low, high), Tree::Number(value)) => {
-            in_range(*value, low, high, &|v| v.to_string()).map(Value::Number)
-        }
-        (OptType::Texts, Tree::List(items)) => {
-            texts(items).map(Value::Texts).map_err(|found| format!("it holds {found} beside texts"))
-        }
-        (OptType::Expressions, Tree::Table(entries)) => {
-            let entries = entries.iter().map(|(key, item)| match &item.value {
-                Tree::Text(text) => Ok((key.name.clone(), text.clone())),
-                other => Err(format!("`{}` is {} and not a text", key.name, other.type_name())),
-            });
-            entries.collect::<Result<_, _>>().map(Value::Entries)
-        }
-        (OptType::Duration(low, high), Tree::Text(text)) => {
-            let ms = duration_ms(text)?;
-            in_range(ms, low, high, &show_ms).map(|ms| Value::Duration(Duration::from_millis(ms)))
-        }
-        (OptType::Size(low, high), Tree::Text(text)) => {
-            in_range(size_bytes(text)?, low, high, &show_bytes).map(Value::Size)
-        }
-        (OptType::Lists, Tree::Table(entries)) => {
-            let mut lists = BTreeMap::new();
-            for (key, list) in entries {
-                let Tree::List(items) = &list.value else {
-                    return Err(format!("`{}` is not a list of texts", key.name));
-                };
-                let texts = texts(items)
-                    .map_err(|found| format!("`{}` holds {found} beside texts", key.name))?;
-                lists.insert(key.name.clone(), texts);
-            }
-            Ok(Value::Lists(lists))
-        }
-        _ => Err(wrong(&expected(kind))),
-    }
-}
 
 /// A plain value as it stands inside a longer text.
 pub(crate) fn plain(value: &Tree) -> String {
@@ -99,20 +30,6 @@ pub(crate) fn example(kind: OptType) -> &'static str {
         OptType::Route => "\"/ws\"",
         _ => "\"...\"",
     }
-}
-
-/// Whether a listener can route it. Anything else would end the process when it is mounted.
-fn is_route(text: &str) -> bool {
-    text.starts_with('/') && !text.contains(['{', '}', '*']) && !text.contains("/:")
-}
-
-/// The texts of a list, or the type of what is none.
-fn texts(items: &[Item]) -> Result<Vec<String>, &'static str> {
-    let text = |item: &Item| match &item.value {
-        Tree::Text(text) => Ok(text.clone()),
-        other => Err(other.type_name()),
-    };
-    items.iter().map(text).collect()
 }
 
 /// Reads the default of an option; a required one has none. Lists and tables have no other default than the empty one.
@@ -192,16 +109,4 @@ pub fn role_phrase(role: RoleName) -> &'static str {
         RoleName::Latest => "a cache of the latest messages",
         RoleName::Search => "an index of words",
     }
-}
-
-fn in_range<T: PartialOrd + Copy>(
-    value: T,
-    low: T,
-    high: T,
-    show: &dyn Fn(T) -> String,
-) -> Result<T, String> {
-    if value < low || value > high {
-        return Err(format!("{} is out of range: {} to {}", show(value), show(low), show(high)));
-    }
-    Ok(value)
 }
