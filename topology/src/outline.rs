@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{self, Item};
 use crate::plan::Plan;
-use crate::resolve::{Node, NodeId};
+use crate::resolve::{Listener, Node, NodeId};
 use crate::values;
 
 /// A topology in short.
@@ -18,7 +18,7 @@ use crate::values;
 #[serde(rename_all = "camelCase")]
 pub struct Outline {
     pub service: BTreeMap<String, String>,
-    /// Addresses by name.
+    /// Addresses by name, as the file would have them, like all values.
     pub listeners: BTreeMap<String, String>,
     pub nodes: Vec<NodeOutline>,
 }
@@ -89,17 +89,21 @@ pub struct Clients {
 pub fn outline(plan: &Plan) -> Outline {
     let service = &plan.service;
     let settings = [
-        ("data", service.data.clone()),
-        ("node", service.node.clone()),
+        ("data", format!("{:?}", service.data)),
+        ("node", format!("{:?}", service.node)),
         ("partitions", service.partitions.to_string()),
         ("workers", service.workers.to_string()),
     ];
     let named = plan.nodes.iter().enumerate().filter(|(_, node)| !node.name.contains('.'));
     Outline {
         service: settings.map(|(key, value)| (key.to_owned(), value)).into(),
-        listeners: plan.listeners.iter().map(|l| (l.name.clone(), l.address.to_string())).collect(),
+        listeners: plan.listeners.iter().map(listener).collect(),
         nodes: named.map(|(id, node)| node_outline(plan, id, node)).collect(),
     }
+}
+
+fn listener(listener: &Listener) -> (String, String) {
+    (listener.name.clone(), format!("\"{}\"", listener.address))
 }
 
 fn node_outline(plan: &Plan, id: NodeId, node: &Node) -> NodeOutline {

@@ -32,10 +32,12 @@ pub(crate) fn source(source: usize, diagnostics: &mut Diagnostics) -> Document {
             continue;
         }
         // What else is wrong in the same line is a consequence.
-        let between = last.replace(range.start).and_then(|last| text.get(last..range.start));
+        let start = range.start;
+        let between = last.and_then(|last: usize| text.get(last.min(start)..last.max(start)));
         if between.is_some_and(|between| !between.contains('\n')) {
             continue;
         }
+        last = Some(start);
         let message = format!("not TOML: {}", error.message());
         let help = syntax::help(&text, range.start);
         diagnostics.error(Code::Syntax, &Span { source, range }, message, "here").help_if(help);
