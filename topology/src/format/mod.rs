@@ -214,6 +214,9 @@ z.w = \"a # b\"
             layout("a = { b=[ ],c = { } , d.e = 1.5e3 }"),
             "a = { b = [], c = {}, d.e = 1.5e3 }\n"
         );
+        // In a table of TOML 1.0 a list may take several lines, and the table itself may not.
+        let inside = "a = [\n    { b = [\n        1,\n        2,\n    ], c = 3 },\n    4,\n]\n";
+        assert_eq!(layout(inside), inside);
     }
 
     #[test]

@@ -125,8 +125,13 @@ pub(super) fn show(value: &Value, room: usize, depth: usize) -> String {
     let line = on_one_line(value);
     match (value, line) {
         (Value::Scalar(text), _) => text.clone(),
-        // A table on several lines is TOML 1.1, which editors are slow to learn: only a comment makes one.
         (Value::Table { .. }, Some(line)) => line,
+        // A table on several lines is TOML 1.1, which editors are slow to learn: only a comment makes one.
+        // A list inside may take several.
+        (Value::Table { items, end }, None) if end.is_empty() && items.iter().all(is_plain) => {
+            let entry = |item: &Item| with_key(item, &show(&item.value, usize::MAX, depth));
+            format!("{{ {} }}", items.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
         (Value::List { .. }, Some(line)) if line.chars().count() <= room => line,
         (Value::List { items, end, .. }, _) => broken(items, end, ('[', ']'), depth),
         (Value::Table { items, end }, None) => broken(items, end, ('{', '}'), depth),
@@ -137,8 +142,10 @@ pub(super) fn show(value: &Value, room: usize, depth: usize) -> String {
 fn on_one_line(value: &Value) -> Option<String> {
     let join = |items: &[Item]| {
         let texts = items.iter().map(|item| {
-            let plain = item.above.is_empty() && item.behind.is_none();
-            plain.then(|| on_one_line(&item.value)).flatten().map(|text| with_key(item, &text))
+            is_plain(item)
+                .then(|| on_one_line(&item.value))
+                .flatten()
+                .map(|text| with_key(item, &text))
         });
         texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
     };
@@ -153,6 +160,11 @@ fn on_one_line(value: &Value) -> Option<String> {
         },
         _ => None,
     }
+}
+
+/// Whether no comment belongs to it.
+fn is_plain(item: &Item) -> bool {
+    item.above.is_empty() && item.behind.is_none()
 }
 
 fn with_key(item: &Item, value: &str) -> String {

@@ -1,6 +1,7 @@
 //! TOML to the tree, as far as it can be read: mistakes in one table do not hide the others.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -16,8 +17,8 @@ pub(crate) fn source(source: usize, diagnostics: &mut Diagnostics) -> Document {
     let text = diagnostics.sources.text(source).to_owned();
     let (table, errors) = DeTable::parse_recoverable(&text);
     let mut twice: Vec<Range<usize>> = Vec::new();
-    // Where the last syntax error stands.
-    let mut last = None;
+    // The ends of the lines before those of syntax errors.
+    let mut told = HashSet::new();
     for error in &errors {
         let range = error.span().unwrap_or(0..0);
         if error.message() == DUPLICATE_KEY {
@@ -32,12 +33,10 @@ pub(crate) fn source(source: usize, diagnostics: &mut Diagnostics) -> Document {
             continue;
         }
         // What else is wrong in the same line is a consequence.
-        let start = range.start;
-        let between = last.and_then(|last: usize| text.get(last.min(start)..last.max(start)));
-        if between.is_some_and(|between| !between.contains('\n')) {
+        let line = text.get(..range.start).and_then(|before| before.rfind('\n'));
+        if !told.insert(line) {
             continue;
         }
-        last = Some(start);
         let message = format!("not TOML: {}", error.message());
         let help = syntax::help(&text, range.start);
         diagnostics.error(Code::Syntax, &Span { source, range }, message, "here").help_if(help);

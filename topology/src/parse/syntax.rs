@@ -18,10 +18,14 @@ pub(super) fn help(text: &str, at: usize) -> Option<String> {
             "commas stand between the items of `[ ]` and `{ }`, not behind a line".to_owned(),
         );
     }
-    if rest.starts_with(':') || (before.trim_end().is_empty() && word_colon(rest)) {
+    if rest.starts_with(':')
+        || before.trim_end().ends_with(':')
+        || (before.trim_end().is_empty() && word_colon(rest))
+    {
         return Some("keys are written `key = value`".to_owned());
     }
-    if rest.starts_with("//") || rest.starts_with("--") {
+    let line = text[start..end].trim_start();
+    if line.starts_with("//") || line.starts_with("--") {
         return Some("a comment begins with `#`".to_owned());
     }
     let is_value =
