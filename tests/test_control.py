@@ -202,3 +202,19 @@ def test_facts_survive_a_restart(server):
     with server.client("alice") as alice, server.client("bob") as bob:
         alice.sent("c1", "hi")
         assert bob.refused(send=bob.message("c1", "hi"))["code"] == "BANNED"
+
+
+def test_a_level_is_a_fact_of_a_user(server):
+    level = lambda user: server.http("GET", f"/v1/users/{user}/level")
+    put = lambda body: server.http("PUT", "/v1/users/alice/level", body)
+    assert level("alice") == (200, {"level": ""})
+    assert put({"level": "gold"})[0] == 200
+    for bad in ({"level": "two words"}, {"level": "x" * 65}, {"level": 3}, {}, {"colour": "red"}):
+        status, answer = put(bad)
+        assert status == 400 and error_of(answer)["code"] == "INVALID", bad
+    server.kill()
+    server.start()
+    assert level("alice") == (200, {"level": "gold"})
+    assert level("bob") == (200, {"level": ""})
+    assert put({"level": ""})[0] == 200
+    assert level("alice") == (200, {"level": ""})

@@ -148,7 +148,8 @@ impl Door {
                 let row = change.banned.then_some(Row::Banned);
                 self.set(id, &change.user_id, |present| &mut present.banned, row, out);
             }
-            Some(fact::Change::Erased(_)) => {} // content goes, standing stays
+            // Content goes, or is kept longer; standing stays.
+            Some(fact::Change::Erased(_) | fact::Change::Level(_)) => {}
             None => {} // written by a later version; this one knows no relation for it
         }
     }

@@ -289,6 +289,11 @@ pub enum Wish {
     Erase {
         user_id: Option<String>,
     },
+    /// The level of a user; empty: none. For the control API alone, and of no conversation.
+    SetLevel {
+        user_id: String,
+        level: String,
+    },
 }
 
 /// Longest fact, encoded. Every log takes a fact of this size; a command that would make a longer one is

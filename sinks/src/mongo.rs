@@ -22,7 +22,8 @@ pub static DESCRIPTION: Description = Description {
           the same documents are written again, which changes nothing; a database that was restored from a backup, or emptied, is filled again.\n\n\
           Collections: `message_0` to `message_31` by hash of the conversation, `timeline_0` to `timeline_31` by hash of the user (for \
           conversations of at most `timeline_members` members), `idempotent_YYYYMMDD` by day. Messages older than `hot` move to \
-          `message_archive_YYYYMM`, where each has an `expireAt`, `archive` after it was created.\n\n\
+          `message_archive_YYYYMM`, where each has an `expireAt`, `archive` after it was created, or \
+          later by the levels of the conversation's members at that time (`PUT /v1/users/USER/level`).\n\n\
           When `retries` are used up, the senders of what is late are told by a push `status` DELAYED, and by OK once it is there. \
           A `reader` whose `archive` names this sink answers from here what the log has removed; so the log removes nothing by `keep` that the copy has not \
           got. `keep_bytes` does not wait for it.\n\n\
@@ -81,6 +82,12 @@ pub static DESCRIPTION: Description = Description {
             OptType::Duration(86_400_000, 3_660 * 86_400_000),
             "180d",
             "age at which archived messages expire",
+        ),
+        Opt::new(
+            "levels",
+            OptType::Durations(86_400_000, 36_600 * 86_400_000),
+            "",
+            "the same for conversations with a member of a level, if it is later; the longest of them counts",
         ),
     ],
     provides: &[RoleName::Archive],
@@ -143,6 +150,7 @@ fn build(
     use imflow_engines::mongo::{Mongo, MongoArchive, Settings};
     use std::sync::Arc;
     let options = &context.options;
+    let levels = options.durations("levels").iter();
     let days = |name| options.duration(name).as_millis() as i64;
     let settings = Settings {
         uri: options.text("uri").to_owned(),
@@ -153,6 +161,7 @@ fn build(
         ids_ms: days("ids"),
         hot_ms: days("hot"),
         archive_ms: days("archive"),
+        levels: levels.map(|(level, age)| (level.clone(), age.as_millis() as i64)).collect(),
     };
     let archive = MongoArchive::new(settings.clone()).map_err(imflow_kind::StartError::new)?;
     context.roles.offer(&context.name, Arc::new(archive) as Arc<dyn imflow_kind::Archive>);

@@ -5,18 +5,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use imflow_proto::log::Fact;
 use imflow_proto::log::fact::Change;
+use imflow_proto::log::{Fact, LevelChanged};
 
 pub(super) struct Members {
     /// Conversations with more members get no rows.
     most: usize,
     of: HashMap<String, BTreeSet<String>>,
+    /// Of those users that have one.
+    levels: HashMap<String, String>,
 }
 
 impl Members {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, of: HashMap::new() }
+        Self { most, of: HashMap::new(), levels: HashMap::new() }
     }
 
     /// Applies a fact for good.
@@ -34,8 +36,31 @@ impl Members {
                     members.remove(user);
                 }
             }
+            Some(Change::Level(changed)) => {
+                let LevelChanged { user_id, level } = changed.clone();
+                match level.is_empty() {
+                    true => self.levels.remove(&user_id),
+                    false => self.levels.insert(user_id, level),
+                };
+            }
             Some(Change::Mute(_) | Change::Ban(_) | Change::Erased(_)) | None => {}
         }
+    }
+
+    /// The most that `of_level` gives for a level of the members of a conversation.
+    pub(super) fn longest(
+        &self,
+        conversation_id: &str,
+        of_level: impl Fn(&str) -> Option<i64>,
+    ) -> Option<i64> {
+        let members = self.of.get(conversation_id)?;
+        // Few users have a level, or few are members.
+        if self.levels.len() < members.len() {
+            let levels = self.levels.iter().filter(|(user, _)| members.contains(*user));
+            return levels.filter_map(|(_, level)| of_level(level)).max();
+        }
+        let levels = members.iter().filter_map(|member| self.levels.get(member));
+        levels.filter_map(|level| of_level(level)).max()
     }
 
     /// Begins a batch.
@@ -44,7 +69,8 @@ impl Members {
     }
 }
 
-/// The members while a batch is made, and how it was before.
+/// The members while a batch is made, and how it was before. No row depends on a level, so those stay as the
+/// batch has made them.
 pub(super) struct Changed<'m> {
     members: &'m mut Members,
     before: HashMap<String, Option<BTreeSet<String>>>,

@@ -14,6 +14,7 @@ mod insert;
 mod members;
 mod reads;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use imflow_kind::{Logged, Replica, ReplicaError};
@@ -52,6 +53,8 @@ pub struct Settings {
     pub hot_ms: i64,
     /// The age at which archived messages expire.
     pub archive_ms: i64,
+    /// The same where a member has one of these levels, if that is later.
+    pub levels: BTreeMap<String, i64>,
 }
 
 /// The copy.
@@ -157,8 +160,9 @@ impl Replica for Mongo {
 
     fn tend(&mut self, now_ms: u64) -> Result<bool, ReplicaError> {
         let (database, limit) = (self.connected()?, self.limit());
-        let Self { runtime, settings, prepared, job, .. } = self;
-        runtime.block_on(within(limit, job.step(&database, settings, prepared, now_ms as i64)))
+        let Self { runtime, settings, prepared, job, members, .. } = self;
+        let keeping = archive::Keeping { settings, members };
+        runtime.block_on(within(limit, job.step(&database, keeping, prepared, now_ms as i64)))
     }
 }
 

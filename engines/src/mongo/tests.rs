@@ -12,7 +12,7 @@ use futures_util::TryStreamExt as _;
 use imflow_kind::testing::archive::{self, Subject, conforms};
 use imflow_kind::{Archive, Logged, Replica};
 use imflow_proto::log::fact::Change;
-use imflow_proto::log::{ConversationCreated, Fact, MembersChanged};
+use imflow_proto::log::{ConversationCreated, Fact, LevelChanged, MembersChanged};
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
 use imflow_proto::wire::{MemberInfo, Message};
 use mongodb::bson::{Document, doc};
@@ -53,6 +53,10 @@ impl Server {
             ids_ms: 7 * DAY_MS,
             hot_ms: 30 * DAY_MS,
             archive_ms: 180 * DAY_MS,
+            levels: BTreeMap::from([
+                ("gold".to_owned(), 365 * DAY_MS),
+                ("basic".to_owned(), DAY_MS),
+            ]),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(async { Client::with_uri_str(&uri).await.unwrap() });
@@ -312,6 +316,44 @@ fn old_messages_move_to_the_archive_of_their_month_and_old_ids_go() {
         while copy.tend(NOW_MS as u64).unwrap() {}
         assert_eq!(seqs(server.messages()), [5, 6, 7, 8]);
         assert_eq!(archived("202605"), [3, 4]);
+    }
+}
+
+#[test]
+fn archived_messages_are_kept_for_the_longest_level_of_the_members() {
+    let level = |lsn, user: &str, level: &str| {
+        let (user_id, level) = (user.into(), level.into());
+        fact(lsn, "", Change::Level(LevelChanged { user_id, level }))
+    };
+    let old = NOW_MS - 40 * DAY_MS;
+    for server in Server::both() {
+        let mut records = vec![
+            created(1, "both", &["alice", "bob", "carol", "dave"]),
+            created(2, "short", &["bob"]),
+            created(3, "none", &["carol"]),
+            created(4, "left", &["alice", "carol"]),
+            changed(5, "left", &[], &["alice"]),
+            level(6, "alice", "gold"),
+            level(7, "bob", "basic"),
+            level(8, "carol", "gold"),
+            level(9, "carol", ""),
+            level(10, "dave", "of no option"),
+        ];
+        for (lsn, id) in (11..).zip(["both", "short", "none", "left", "unknown"]) {
+            records.push(message(lsn, id, 1, old));
+        }
+        let mut copy = server.copy();
+        copy.open().unwrap();
+        copy.write(&records, 15).unwrap();
+        while copy.tend(NOW_MS as u64).unwrap() {}
+        let kept_for = |id: &str| {
+            let filter = doc! { "conversationId": id };
+            let [found] = &server.documents("message_archive_202605", filter)[..] else { panic!() };
+            let expires = found.get_datetime("expireAt").unwrap();
+            (expires.timestamp_millis() - old) / DAY_MS
+        };
+        let ages = ["both", "short", "none", "left", "unknown"].map(kept_for);
+        assert_eq!(ages, [365, 180, 180, 180, 180]);
     }
 }
 

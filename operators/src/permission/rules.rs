@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imflow_proto::Fingerprint;
 use imflow_proto::id;
 use imflow_proto::log::{
-    BanChanged, ConversationCreated, Erased, MembersChanged, MuteChanged, fact,
+    BanChanged, ConversationCreated, Erased, LevelChanged, MembersChanged, MuteChanged, fact,
 };
 use imflow_proto::record::{Command, Grant, Reference, Verdict, Wish};
 use imflow_proto::wire::{
@@ -64,6 +64,7 @@ impl Case<'_> {
             Wish::Ban { user_id, banned } => self.ban(existing()?, user_id, *banned),
             Wish::Erase { user_id: Some(user) } => self.erase(user),
             Wish::Erase { user_id: None } => existing().and_then(|_| self.erase("")),
+            Wish::SetLevel { user_id, level } => self.set_level(user_id, level),
         }
     }
 
@@ -317,6 +318,27 @@ impl Case<'_> {
             return Err(refuse(ErrorCode::Forbidden, sentence));
         }
         let change = fact::Change::Erased(Erased { user_id: user.into() });
+        Ok(Ruling::Changes { change, answer: Body::Done(Done {}), deltas: 0 })
+    }
+
+    /// Says how a user counts. Nobody's standing changes.
+    fn set_level(&self, user: &str, level: &str) -> Result<Ruling, Error> {
+        if !self.is_admin() {
+            let sentence = "only the control API sets the level of a user";
+            return Err(refuse(ErrorCode::Forbidden, sentence));
+        }
+        check_user(user)?;
+        if !level.is_empty() && !id::is_valid(level) {
+            let bytes = id::MAX_ID_BYTES;
+            return Err(refuse(
+                ErrorCode::Invalid,
+                format!(
+                    "a level must be 1 to {bytes} bytes without white space, control characters or `/`, or empty"
+                ),
+            ));
+        }
+        let (user_id, level) = (user.into(), level.into());
+        let change = fact::Change::Level(LevelChanged { user_id, level });
         Ok(Ruling::Changes { change, answer: Body::Done(Done {}), deltas: 0 })
     }
 

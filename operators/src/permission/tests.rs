@@ -148,6 +148,15 @@ fn only_the_control_api_erases_and_nothing_waits_behind_it() {
 }
 
 #[test]
+fn only_the_control_api_sets_a_level_which_is_a_name() {
+    let wish = |level: &str| Wish::SetLevel { user_id: "bob".into(), level: level.into() };
+    let ask = |user, level| ask(&mut permission(), user, "", wish(level)).map(|facts| facts.len());
+    assert_eq!(ask("alice", "gold"), Err(ErrorCode::Forbidden));
+    assert_eq!((ask("admin", "gold"), ask("admin", "")), (Ok(1), Ok(1)));
+    assert_eq!(ask("admin", "two words"), Err(ErrorCode::Invalid));
+}
+
+#[test]
 fn a_conversations_facts_are_decided_one_at_a_time() {
     let (mut driver, alice) = (permission(), Sender::new("alice", "phone"));
     let both = Wish::ChangeMembers {

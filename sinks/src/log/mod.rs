@@ -192,7 +192,7 @@ pub static DESCRIPTION: Description = Description {
             policy: "the page is closed behind the message with which it is reached",
         },
         Limit {
-            what: "entries among which `unread` tells messages from what was done to messages",
+            what: "entries that `unread` looks at, to leave out edits and the like",
             bound: "20,000 after the read cursor",
             policy: "what follows counts as messages",
         },

@@ -218,10 +218,14 @@ pub(super) async fn conversations_of_user(
     shared.read(move |store| store.conversations_of(&user, &after, limit)).await.map(Json)
 }
 
-type Done = serde_json::Value;
+pub(super) type Done = serde_json::Value;
 
 impl Shared {
-    async fn change(&self, conversation_id: String, wish: Wish) -> Result<Json<Done>, Refusal> {
+    pub(super) async fn change(
+        &self,
+        conversation_id: String,
+        wish: Wish,
+    ) -> Result<Json<Done>, Refusal> {
         self.command(conversation_id, wish).await?;
         Ok(Json(serde_json::json!({})))
     }

@@ -11,6 +11,7 @@ mod call;
 mod erase;
 mod facts;
 mod key;
+mod levels;
 mod messages;
 mod openapi;
 mod pace;
@@ -196,6 +197,7 @@ fn routes(guard: impl FnOnce(Router<Arc<Shared>>) -> Router<Arc<Shared>>) -> Rou
         .merge(messages::routes())
         .merge(queries::routes())
         .merge(erase::routes())
+        .merge(levels::routes())
         .merge(topology::routes());
     guard(Router::new().nest("/v1", ruling))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))

@@ -5,7 +5,7 @@ use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use super::{erase, facts, messages, queries, topology};
+use super::{erase, facts, levels, messages, queries, topology};
 
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
@@ -52,7 +52,7 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
 #[openapi(
     info(
         title = "imflow control API",
-        description = "Conversations, members, mutes, bans, messages of bots, and erasure."
+        description = "Conversations, members, mutes, bans, levels of users, messages of bots, and erasure."
     ),
     paths(
         facts::create_conversation,
@@ -65,6 +65,8 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         facts::put_ban,
         facts::delete_ban,
         facts::conversations_of_user,
+        levels::get_level,
+        levels::put_level,
         messages::send_message,
         messages::list_messages,
         messages::revoke_message,

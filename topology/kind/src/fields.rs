@@ -326,6 +326,7 @@ fn wish(wish: &Wish) -> &'static str {
         Wish::Mute { .. } => "mute",
         Wish::Ban { .. } => "ban",
         Wish::Erase { .. } => "erase",
+        Wish::SetLevel { .. } => "setLevel",
     }
 }
 
@@ -336,6 +337,7 @@ fn change(fact: &Fact) -> &'static str {
         Some(fact::Change::Mute(_)) => "mute",
         Some(fact::Change::Ban(_)) => "ban",
         Some(fact::Change::Erased(_)) => "erased",
+        Some(fact::Change::Level(_)) => "level",
         None => "",
     }
 }

@@ -50,6 +50,8 @@ pub enum OptType {
     Expression,
     /// A table of CEL expressions, in the order of the file.
     Expressions,
+    /// A table of durations, each in this range of milliseconds: `{ gold = "365d" }`.
+    Durations(u64, u64),
     /// A table of lists of texts: `{ lobby = ["alice", "bob"] }`.
     Lists,
 }
@@ -96,6 +98,7 @@ pub enum Value {
     /// Keys and texts of a table, in the order of the file.
     Entries(Vec<(String, String)>),
     Lists(BTreeMap<String, Vec<String>>),
+    Durations(BTreeMap<String, Duration>),
 }
 
 /// The checked options of one node: every option of the description is present.
@@ -184,6 +187,14 @@ impl Options {
         match self.0.get(name) {
             Some(Value::Entries(value)) => value,
             other => panic!("option `{name}` is not a table of texts but {other:?}"),
+        }
+    }
+
+    /// A table of durations.
+    pub fn durations(&self, name: &str) -> &BTreeMap<String, Duration> {
+        match self.0.get(name) {
+            Some(Value::Durations(value)) => value,
+            other => panic!("option `{name}` is not a table of durations but {other:?}"),
         }
     }
 

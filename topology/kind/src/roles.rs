@@ -187,6 +187,15 @@ pub trait Store: Send + Sync {
         Ok(messages)
     }
 
+    /// The level of a user; empty: none.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn level(&self, user_id: &str) -> Result<String, StoreError> {
+        let _ = user_id;
+        Ok(String::new())
+    }
+
     /// How far the last erasure of a user's or a conversation's content came; `None`: nobody asked for one.
     ///
     /// # Errors

@@ -35,6 +35,10 @@ fn value_schema(kind: OptType) -> Value {
         OptType::Expressions => {
             json!({ "type": "object", "additionalProperties": { "type": "string", "minLength": 1 } })
         }
+        OptType::Durations(..) => json!({
+            "type": "object",
+            "additionalProperties": { "type": "string", "pattern": with_unit(&DURATIONS) },
+        }),
         OptType::Lists => json!({
             "type": "object",
             "additionalProperties": { "type": "array", "items": { "type": "string" } },
@@ -66,7 +70,7 @@ fn default_value(kind: OptType, default: &str) -> Option<Value> {
         OptType::Integer(..) => default.parse::<i64>().ok().map(Value::from),
         OptType::Number(..) => default.parse::<f64>().ok().map(Value::from),
         OptType::Texts => Some(json!([])),
-        OptType::Expressions | OptType::Lists => Some(json!({})),
+        OptType::Expressions | OptType::Lists | OptType::Durations(..) => Some(json!({})),
         _ => Some(default.into()),
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn example(kind: OptType) -> &'static str {
         OptType::Size(..) => "\"64KiB\"",
         OptType::Texts => "[\"...\"]",
         OptType::Lists | OptType::Expressions => "{ NAME = ... }",
+        OptType::Durations(..) => "{ NAME = \"3s\" }",
         OptType::Listener => "\"main\"",
         OptType::Route => "\"/ws\"",
         _ => "\"...\"",
@@ -40,7 +41,7 @@ pub fn default_of(option: &Opt) -> Option<Value> {
         OptType::Integer(..) => Tree::Integer(text.parse().ok()?),
         OptType::Number(..) => Tree::Number(text.parse().ok()?),
         OptType::Texts => Tree::List(Vec::new()),
-        OptType::Lists | OptType::Expressions => Tree::Table(Vec::new()),
+        OptType::Lists | OptType::Expressions | OptType::Durations(..) => Tree::Table(Vec::new()),
         _ => Tree::Text(text.to_owned()),
     };
     read(option.kind, &Item::new(crate::diagnostic::Span::default(), tree)).ok()
@@ -62,6 +63,12 @@ pub(crate) fn show(value: &Value) -> String {
         Value::Entries(entries) => {
             let entries = entries.iter().map(|(key, text)| format!("{key} = {}", quoted(text)));
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Value::Durations(durations) => {
+            let durations = durations
+                .iter()
+                .map(|(key, value)| format!("{key} = {}", show(&Value::Duration(*value))));
+            format!("{{ {} }}", durations.collect::<Vec<_>>().join(", "))
         }
         Value::Lists(lists) => {
             let lists = lists
@@ -96,6 +103,9 @@ pub fn expected(kind: OptType) -> String {
         OptType::Expression => "a CEL expression".to_owned(),
         OptType::Expressions => "a table of CEL expressions".to_owned(),
         OptType::Lists => "a table of lists of texts".to_owned(),
+        OptType::Durations(low, high) => {
+            format!("a table of durations from \"{}\" to \"{}\"", show_ms(low), show_ms(high))
+        }
     }
 }
 

@@ -64,6 +64,9 @@ pub(crate) fn read(kind: OptType, item: &Item) -> Result<Value, Unfit> {
         (OptType::Texts, Tree::List(items)) => texts(items).map(Value::Texts),
         (OptType::Expressions, Tree::Table(entries)) => expressions(entries).map(Value::Entries),
         (OptType::Lists, Tree::Table(entries)) => lists(entries).map(Value::Lists),
+        (OptType::Durations(low, high), Tree::Table(entries)) => {
+            durations(OptType::Duration(low, high), entries).map(Value::Durations)
+        }
         (kind, found) => Err(Unfit::type_of(kind, found, instead(kind, found))),
     }
 }
@@ -128,7 +131,8 @@ fn of_text(kind: OptType, text: &str) -> Result<Value, Unfit> {
         | OptType::Number(..)
         | OptType::Texts
         | OptType::Expressions
-        | OptType::Lists => {
+        | OptType::Lists
+        | OptType::Durations(..) => {
             let found = Tree::Text(text.to_owned());
             Err(Unfit::type_of(kind, &found, instead(kind, &found)))
         }
@@ -179,6 +183,21 @@ fn lists(entries: &[(Key, Item)]) -> Result<BTreeMap<String, Vec<String>>, Unfit
         Err(Unfit { message: format!("`{}`: {}", key.name, unfit.message), ..unfit })
     };
     entries.iter().map(list).collect()
+}
+
+fn durations(kind: OptType, entries: &[(Key, Item)]) -> Result<BTreeMap<String, Duration>, Unfit> {
+    let mut durations = BTreeMap::new();
+    for (key, item) in entries {
+        let named = |unfit: Unfit| Unfit {
+            message: format!("`{}`: {}", key.name, unfit.message),
+            part: Some(item.span.clone()),
+            ..unfit
+        };
+        if let Value::Duration(value) = read(kind, item).map_err(named)? {
+            durations.insert(key.name.clone(), value);
+        }
+    }
+    Ok(durations)
 }
 
 fn in_range<T: PartialOrd + Copy>(

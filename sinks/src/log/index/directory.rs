@@ -8,6 +8,7 @@
 //! r conversation \0 user     -> Cursors          w conversation \0 user -> last seq that the user wrote
 //! t conversation \0 user     -> muted until     b conversation \0 user -> (banned)
 //! e u user, e c conversation -> Erasure
+//! l user                     -> level
 //! !facts -> lsn of the last fact in here        !... -> how far the tables are: see [`super::marks`]
 //! ```
 //! A fact and its LSN are written together, so that no fact counts twice. Cursors only go forward, so they
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use imflow_kind::View;
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{
-    BanChanged, ConversationCreated, Cursors, CursorsMoved, Fact, MembersChanged, MuteChanged,
+    BanChanged, ConversationCreated, Cursors, CursorsMoved, Fact, LevelChanged, MembersChanged,
+    MuteChanged,
 };
 use imflow_proto::record::Lsn;
 use imflow_proto::wire::{ConversationInfo, MemberInfo};
@@ -91,9 +93,19 @@ impl Directory {
                     puts.push((conversation_key(conversation), Some(info.encode_to_vec())));
                 }
             }
+            Some(Change::Level(LevelChanged { user_id, level })) => {
+                let level = (!level.is_empty()).then(|| level.clone().into_bytes());
+                puts.push((level_key(user_id), level));
+            }
             None => {}
         }
         self.tables.write(puts)
+    }
+
+    /// The level of a user; empty: none.
+    pub(crate) fn level(&self, user_id: &str) -> Result<String, LogError> {
+        let level = self.tables.get(Table::Directory, &level_key(user_id))?;
+        Ok(level.map(|level| String::from_utf8_lossy(&level).into_owned()).unwrap_or_default())
     }
 
     /// A conversation as a user sees it, without its last seq.
@@ -287,7 +299,13 @@ impl Directory {
                 tell(Change::Ban(BanChanged { user_id, banned: true }));
             }
         }
-        Ok(())
+        each_with_prefix(&*self.tables, Table::Directory, b"l", &mut |key, level| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (user_id, level) = (text(&key[1..]), text(level));
+            let change = Some(Change::Level(LevelChanged { user_id, level }));
+            visit(Fact { change, ..Fact::default() });
+            ControlFlow::Continue(())
+        })
     }
 
     fn info(&self, conversation_id: &str) -> Result<Option<ConversationInfo>, LogError> {
@@ -339,6 +357,10 @@ pub(super) fn conversation_key(conversation_id: &str) -> Vec<u8> {
 
 fn key(kind: u8, first: &str, second: &str) -> Vec<u8> {
     [&[kind], first.as_bytes(), b"\0", second.as_bytes()].concat()
+}
+
+fn level_key(user_id: &str) -> Vec<u8> {
+    [b"l", user_id.as_bytes()].concat()
 }
 
 fn read_role(value: &[u8]) -> i32 {

@@ -492,6 +492,11 @@ impl Store for Index {
         Ok(self.amend_with(conversation_id, messages, &others)?)
     }
 
+    fn level(&self, user_id: &str) -> Result<String, StoreError> {
+        self.readable()?;
+        Ok(self.directory.level(user_id)?)
+    }
+
     fn erasure(&self, of: Erased<'_>) -> Result<Option<Erasure>, StoreError> {
         self.caught_up()?;
         Ok(self.erasure_of(of)?)

@@ -84,6 +84,9 @@ fn of_fact(user: &str, fact: &Fact) -> Vec<Value> {
         Some(Change::Ban(ban)) if ban.user_id == user => {
             things.push(told("ban", json!({ "banned": ban.banned })));
         }
+        Some(Change::Level(changed)) if changed.user_id == user => {
+            things.push(json!({ "level": { "level": changed.level, "at": at } }));
+        }
         Some(Change::Erased(erased)) if erased.user_id == user => {
             things.push(json!({ "erased": { "at": at } }));
         }

@@ -147,6 +147,9 @@ impl Fields<'_> {
                 "mute" => Wish::Mute { user_id: "bob".to_owned(), until: i64::MAX },
                 "ban" => Wish::Ban { user_id: "bob".to_owned(), banned: true },
                 "erase" => Wish::Erase { user_id: None },
+                "setLevel" => {
+                    Wish::SetLevel { user_id: "bob".to_owned(), level: "gold".to_owned() }
+                }
                 _ => return None,
             })
         });
@@ -177,6 +180,10 @@ impl Fields<'_> {
                     fact::Change::Ban(log::BanChanged { user_id: "bob".to_owned(), banned: true })
                 }
                 "erased" => fact::Change::Erased(log::Erased { user_id: String::new() }),
+                "level" => fact::Change::Level(log::LevelChanged {
+                    user_id: "bob".to_owned(),
+                    level: "gold".to_owned(),
+                }),
                 _ => return None,
             })
         });
