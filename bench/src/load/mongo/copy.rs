@@ -12,6 +12,9 @@ use crate::report::grouped;
 
 /// Without any progress for so long, what is missing does not come.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A copy that has not moved for so long seems to be done.
+const SETTLED: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
 /// As the sink has it: messages of a batch, and inserts side by side.
 const BATCH: usize = 1_000;
 const SIDE_BY_SIDE: usize = 8;
@@ -43,30 +46,46 @@ impl Copy {
         Ok(names)
     }
 
-    /// Waits until so many messages are there.
-    pub(super) async fn has(&self, wanted: u64) -> Result<(), Failure> {
-        let (mut last, mut changed) = (0, Instant::now());
+    /// Waits until so many messages are there; gives when the last of them came.
+    pub(super) async fn has(&self, wanted: u64) -> Result<Instant, Failure> {
+        let (mut position, mut moved) = (0, Instant::now());
         loop {
-            let mut found = 0;
-            for name in self.names(&["message_"]).await? {
-                let messages = self.database.collection::<Document>(&name);
-                let count = messages.count_documents(doc! {}).await;
-                found += count.context(|| format!("counting `{name}`"))?;
+            let now = self.position().await?;
+            if now != position {
+                (position, moved) = (now, Instant::now());
             }
-            if found >= wanted {
-                return Ok(());
+            // To count is work for the server: only once it seems to be done.
+            if moved.elapsed() > SETTLED {
+                let found = self.messages().await?;
+                if found >= wanted {
+                    return Ok(moved);
+                }
+                if moved.elapsed() > PATIENCE {
+                    let (found, wanted) = (grouped(found), grouped(wanted));
+                    return Err(Failure::new(format!(
+                        "the copy stands at {found} of {wanted} messages for {PATIENCE:?}"
+                    )));
+                }
             }
-            if found > last {
-                (last, changed) = (found, Instant::now());
-            }
-            if changed.elapsed() > PATIENCE {
-                let (found, wanted) = (grouped(found), grouped(wanted));
-                return Err(Failure::new(format!(
-                    "the copy stands at {found} of {wanted} messages for {PATIENCE:?}"
-                )));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(POLL).await;
         }
+    }
+
+    async fn position(&self) -> Result<i64, Failure> {
+        let positions = self.database.collection::<Document>("imflow_position");
+        let found = positions.find_one(doc! {}).await;
+        let found = found.context(|| "reading the position of the copy".to_owned())?;
+        Ok(found.and_then(|found| found.get_i64("lsn").ok()).unwrap_or(0))
+    }
+
+    async fn messages(&self) -> Result<u64, Failure> {
+        let mut found = 0;
+        for name in self.names(&["message_"]).await? {
+            let messages = self.database.collection::<Document>(&name);
+            let count = messages.count_documents(doc! {}).await;
+            found += count.context(|| format!("counting `{name}`"))?;
+        }
+        Ok(found)
     }
 
     /// Inserts what the first messages of another copy have, as that had it; how many of them a second.
@@ -133,6 +152,10 @@ impl Copy {
         let indexes: Result<Vec<IndexModel>, _> = indexes.context(doing)?.try_collect().await;
         let mut indexes = indexes.context(doing)?;
         indexes.retain(|index| !index.keys.contains_key("_id"));
+        for options in indexes.iter_mut().filter_map(|index| index.options.as_mut()) {
+            // A server may not take what it tells.
+            options.version = None;
+        }
         if !indexes.is_empty() {
             let made = to.database.collection::<Document>(name).create_indexes(indexes).await;
             made.context(doing)?;

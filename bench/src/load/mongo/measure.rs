@@ -27,11 +27,11 @@ pub(super) async fn measure(server: &ServerArgs, args: &MongoArgs) -> Result<Rep
     let fleet = Fleet::start(&with, acks::plan(args.connections)).await?;
     let begin = Instant::now();
     let cpu = acks::load(&fleet, args.rate, args.seconds).await?;
-    let acked = begin.elapsed();
+    let acked = Instant::now();
     let sent = fleet.crowd.check.borrow().acked;
-    copy.has(sent).await?;
-    let sustained = sent as f64 / begin.elapsed().as_secs_f64();
-    let behind = begin.elapsed() - acked;
+    let there = copy.has(sent).await?;
+    let sustained = sent as f64 / (there - begin).as_secs_f64();
+    let behind = there.saturating_duration_since(acked);
     fleet.delivered().await?;
 
     let ceiling = Copy::connect(&args.uri, CEILING).await?;
