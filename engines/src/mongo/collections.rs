@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::failure;
 
+/// What FerretDB says of an index that a kill in the middle of making it has left, and of much else.
+const INTERNAL: i32 = 1;
 /// What a server says of kinds of indexes that it does not know.
 const NOT_IMPLEMENTED: i32 = 238;
 const COMMAND_NOT_SUPPORTED: i32 = 27;
@@ -87,6 +89,14 @@ impl Prepared {
                         index = keys,
                         code,
                         "this server knows no such index and goes without it"
+                    );
+                }
+                // It is there and keeps what it must; only its name in the server's own lists is missing.
+                Err((Some(INTERNAL), error)) if error.to_string().contains("already exists") => {
+                    tracing::warn!(
+                        collection = name,
+                        index = keys,
+                        "the server was ended while it made this index, which is there"
                     );
                 }
                 Err((_, error)) => {
