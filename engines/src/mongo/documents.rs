@@ -64,7 +64,7 @@ pub(super) fn message_shard_of(conversation_id: &str) -> String {
     format!("message_{}", id::partition_of(conversation_id, SHARDS))
 }
 
-fn timeline_shard(user_id: &str) -> String {
+pub(super) fn timeline_shard(user_id: &str) -> String {
     format!("timeline_{}", id::partition_of(user_id, SHARDS))
 }
 

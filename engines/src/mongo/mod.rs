@@ -10,6 +10,7 @@
 mod archive;
 mod collections;
 mod documents;
+mod erase;
 mod insert;
 mod members;
 mod reads;
@@ -68,6 +69,7 @@ pub struct Mongo {
     prepared: Prepared,
     members: Members,
     job: archive::Job,
+    eraser: erase::Eraser,
     expect: Expect,
 }
 
@@ -80,9 +82,10 @@ impl Mongo {
         let (runtime, options) = client_options(&settings)?;
         let members = Members::new(settings.timeline_members);
         let job = archive::Job::default();
-        let prepared = Prepared::default();
+        let (prepared, eraser) = (Prepared::default(), erase::Eraser::default());
         let expect = Expect::Known;
-        Ok(Self { settings, options, runtime, database: None, prepared, members, job, expect })
+        let database = None;
+        Ok(Self { settings, options, runtime, database, prepared, members, job, eraser, expect })
     }
 
     /// The longest call. A server may be slow in many steps; only one that stands still meets it.
@@ -110,6 +113,7 @@ impl Replica for Mongo {
         self.prepared = Prepared::default();
         // The position moves behind what was written.
         self.expect = Expect::Known;
+        self.eraser.look_again();
         let of = doc! { "_id": &self.settings.copy };
         let found = self.runtime.block_on(within(limit, async {
             let position = database.collection::<Document>(POSITIONS);
@@ -136,6 +140,32 @@ impl Replica for Mongo {
     }
 
     fn write(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError> {
+        let mut rest = records;
+        // When it is noted what is to be erased, nothing that comes later is there.
+        while let Some(at) = rest.iter().position(Logged::is_erasure) {
+            let (part, behind) = rest.split_at(at + 1);
+            self.write_part(part, part[at].lsn())?;
+            rest = behind;
+        }
+        self.write_part(rest, upto)
+    }
+
+    fn tend(&mut self, now_ms: u64) -> Result<bool, ReplicaError> {
+        let (database, limit) = (self.connected()?, self.limit());
+        let Self { runtime, settings, prepared, job, eraser, members, .. } = self;
+        let keeping = archive::Keeping { settings, members };
+        runtime.block_on(within(limit, async {
+            match eraser.step(&database, &settings.copy).await? {
+                true => Ok(true),
+                false => job.step(&database, keeping, prepared, now_ms as i64).await,
+            }
+        }))
+    }
+}
+
+impl Mongo {
+    /// Writes records of which only the last may ask for an erasure, then moves the position.
+    fn write_part(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError> {
         let (database, limit) = (self.connected()?, self.limit());
         let mut changed = self.members.begin();
         let batch = Batch::of(records, &mut changed);
@@ -143,6 +173,9 @@ impl Replica for Mongo {
             let batch = batch
                 .map_err(|error| ReplicaError(format!("a message has no form in BSON: {error}")))?;
             self.expect = insert::all(&database, &mut self.prepared, batch, self.expect).await?;
+            if let Some(Logged::Fact(fact)) = records.last() {
+                self.eraser.ask(&database, &self.settings.copy, fact).await?;
+            }
             let position = database.collection::<Document>(POSITIONS);
             let move_to = doc! { "$set": { "lsn": upto as i64 } };
             let moved = position
@@ -156,13 +189,6 @@ impl Replica for Mongo {
             Err(_) => changed.undo(),
         }
         written
-    }
-
-    fn tend(&mut self, now_ms: u64) -> Result<bool, ReplicaError> {
-        let (database, limit) = (self.connected()?, self.limit());
-        let Self { runtime, settings, prepared, job, members, .. } = self;
-        let keeping = archive::Keeping { settings, members };
-        runtime.block_on(within(limit, job.step(&database, keeping, prepared, now_ms as i64)))
     }
 }
 

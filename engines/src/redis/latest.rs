@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use imflow_kind::{Latest, ReplicaError, StoreError};
+use imflow_kind::{Latest, Logged, ReplicaError, StoreError};
 use imflow_proto::wire::Message;
 use parking_lot::Mutex;
 use redis::Pipeline;
@@ -54,6 +54,64 @@ impl Redis {
         }
         Ok(())
     }
+}
+
+/// Keys that are looked at in one call.
+const SCANNED: usize = 1_000;
+
+impl Redis {
+    /// Lets go of what records ask to be erased: of a conversation its set; of a user all sets, as none says whose
+    /// words it holds. They fill again, and readers ask elsewhere meanwhile.
+    pub(super) fn forget_latest(&mut self, records: &[Logged]) -> Result<(), ReplicaError> {
+        if self.settings.latest == 0 {
+            return Ok(());
+        }
+        let facts = records.iter().filter(|record| record.is_erasure());
+        let of = facts.filter_map(|record| match record {
+            Logged::Fact(fact) => Some(fact.fact.conversation_id.clone()),
+            Logged::Message(_) => None,
+        });
+        for id in of {
+            match &*id {
+                "" => self.forget_all_latest()?,
+                id => {
+                    let key = self.latest_key(id);
+                    self.call("erase", |redis| redis::cmd("DEL").arg(key).query::<()>(redis))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_all_latest(&mut self) -> Result<(), ReplicaError> {
+        let all = pattern(&self.latest_key(""));
+        let mut cursor = 0_u64;
+        loop {
+            let (next, keys): (u64, Vec<String>) = self.call("erase", |redis| {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg(&all).arg("COUNT").arg(SCANNED).query(redis)
+            })?;
+            if !keys.is_empty() {
+                self.call("erase", |redis| redis::cmd("DEL").arg(keys).query::<()>(redis))?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// What finds every key that begins so.
+fn pattern(begin: &str) -> String {
+    let mut pattern = String::new();
+    for letter in begin.chars() {
+        if "\\*?[]^".contains(letter) {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern + "*"
 }
 
 /// What can be read of it.

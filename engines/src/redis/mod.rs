@@ -112,6 +112,13 @@ impl Replica for Redis {
         };
         messages().for_each(|message| self.set_id(message, &mut pipeline));
         self.keep_latest(messages(), &mut pipeline)?;
+        if records.iter().any(Logged::is_erasure) {
+            if !pipeline.is_empty() {
+                self.call("write", |redis| pipeline.query::<()>(redis))?;
+                pipeline.clear();
+            }
+            self.forget_latest(records)?;
+        }
         pipeline.cmd("SET").arg(self.position_key()).arg(upto).ignore();
         self.call("write", |redis| pipeline.query::<()>(redis))
     }

@@ -1,11 +1,14 @@
 //! Against a real server (`tests/services up redis`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use imflow_kind::{IdIndex as _, IdPlace, Latest as _};
 use imflow_proto::id;
-use imflow_proto::record::Committed;
+use imflow_proto::log::fact::Change;
+use imflow_proto::log::{Erased, Fact};
+use imflow_proto::record::{Committed, CommittedFact};
 use imflow_proto::wire::Message;
 use serde_json::{Value, json};
 
@@ -178,4 +181,32 @@ fn what_is_long_old_or_of_others_is_not_among_the_latest() {
     let mut redis = Redis::new(none.clone()).unwrap();
     redis.write(&of_c1(1..=3), 3).unwrap();
     assert_eq!(latest_of(&RedisLatest::new(none).unwrap(), "c1"), [0; 0]);
+}
+
+#[test]
+fn what_is_erased_is_not_among_the_latest() {
+    let settings = Settings { prefix: format!("[{}*", settings().prefix), ..settings() };
+    let mut redis = Redis::new(settings.clone()).unwrap();
+    let latest = RedisLatest::new(settings.clone()).unwrap();
+    redis.open().unwrap();
+    let other = Settings { prefix: format!("{}x", settings.prefix), ..settings.clone() };
+    let mut of_others = Redis::new(other.clone()).unwrap();
+    of_others.open().unwrap();
+    of_others.write(&of_c1(1..=2), 2).unwrap();
+    let mut records = of_c1(1..=3);
+    records.push(message(4, "a-p-4-1", "c2", now_ms()));
+    redis.write(&records, 4).unwrap();
+    let erased = |lsn, conversation: &str, user: &str| {
+        let change = Some(Change::Erased(Erased { user_id: user.into() }));
+        let fact = Fact { conversation_id: conversation.into(), change, ..Fact::default() };
+        Logged::Fact(CommittedFact { lsn, fact: Arc::new(fact) })
+    };
+    redis.write(&[erased(5, "c1", "")], 5).unwrap();
+    assert_eq!((latest_of(&latest, "c1"), latest_of(&latest, "c2")), (vec![], vec![4]));
+    redis.write(&[erased(6, "", "alice")], 6).unwrap();
+    assert_eq!(latest_of(&latest, "c2"), [0; 0]);
+    assert_eq!(redis.open(), Ok(6));
+    assert!(redis.find(&["a-p-4-1"]).unwrap()[0].is_some(), "ids stay");
+    let of_others = RedisLatest::new(other).unwrap();
+    assert_eq!(latest_of(&of_others, "c1"), [1, 2], "another prefix is not ours");
 }

@@ -1,7 +1,8 @@
 //! The folder of an index: opened if it is whole and of this log, else made anew.
 //!
-//! `FOLDER/1`; the number is the version of what is kept. What the last commit says of itself stands in
-//! its payload: position in the log, and the last message (its place in the log, id and time).
+//! `FOLDER/2`; the number is the version of what is kept. What the last commit says of itself stands in
+//! its payload: position in the log, the last message (its place in the log, id and time), and whether words of
+//! erased messages may be left.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use tantivy::Index;
 use super::schema::{self, Fields};
 
 /// Of what is kept; another one is made anew from the log.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// How far an index has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,12 +24,14 @@ pub(super) struct Mark {
     pub(super) last: (Lsn, i64),
     /// The time of the newest message in it.
     pub(super) newest_ms: i64,
+    /// Messages were erased whose words may still be in a file.
+    pub(super) sweep: bool,
 }
 
 impl Mark {
     pub(super) fn payload(&self) -> String {
-        let Self { position, last: (lsn, id), newest_ms } = self;
-        format!("{position} {lsn} {id} {newest_ms}")
+        let Self { position, last: (lsn, id), newest_ms, sweep } = self;
+        format!("{position} {lsn} {id} {newest_ms} {}", u8::from(*sweep))
     }
 
     /// What the last commit of an index says; of one without any, nothing.
@@ -39,7 +42,7 @@ impl Mark {
         let mut parts = payload.split(' ').map(|part| part.parse::<i64>().map_err(|_| wrong()));
         let mut next = || parts.next().unwrap_or_else(|| Err(wrong()));
         let (position, lsn, id) = (next()? as Lsn, next()? as Lsn, next()?);
-        Ok(Self { position, last: (lsn, id), newest_ms: next()? })
+        Ok(Self { position, last: (lsn, id), newest_ms: next()?, sweep: next()? != 0 })
     }
 
     /// Whether it is the mark of an index of this log, or what speaks against it.

@@ -1,6 +1,8 @@
 //! What the index keeps of a message: its words and their places, and where the message is. No text.
 
 use imflow_kind::conversation_key;
+use imflow_proto::log::Fact;
+use imflow_proto::log::fact::Change;
 use imflow_proto::wire::Message;
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions,
@@ -29,6 +31,8 @@ pub(super) struct Fields {
     pub(super) seq: Field,
     pub(super) created: Field,
     pub(super) sender: Field,
+    /// Of a forward, who said it first.
+    pub(super) author: Field,
     pub(super) text: Field,
 }
 
@@ -46,6 +50,7 @@ impl Fields {
             seq: schema.add_u64_field(SEQ, FAST),
             created: schema.add_i64_field(CREATED, FAST),
             sender: schema.add_text_field("sender", STRING),
+            author: schema.add_text_field("author", STRING),
             text: schema
                 .add_text_field("text", TextOptions::default().set_indexing_options(places)),
         };
@@ -60,8 +65,20 @@ impl Fields {
         document.add_u64(self.seq, message.seq);
         document.add_i64(self.created, message.created_at);
         document.add_text(self.sender, &message.sender_id);
+        if let Some(origin) = &message.forward_of {
+            document.add_text(self.author, &origin.sender_id);
+        }
         document.add_text(self.text, &message.text);
         document
+    }
+
+    /// Terms that together find what a fact erases; none: it erases nothing.
+    pub(super) fn terms_erased_by(&self, fact: &Fact) -> Vec<Term> {
+        let Some(Change::Erased(erased)) = &fact.change else { return Vec::new() };
+        match &*erased.user_id {
+            "" => vec![Term::from_field_u64(self.key, conversation_key(&fact.conversation_id))],
+            user => [self.sender, self.author].map(|of| Term::from_field_text(of, user)).into(),
+        }
     }
 
     pub(super) fn id_term(&self, server_msg_id: i64) -> Term {

@@ -12,7 +12,7 @@ use imflow_kind::{
 use imflow_proto::log::{Cursors, Fact};
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
 use imflow_proto::wire::{
-    Action, ConversationList, CursorList, MemberInfo, Message, MessageType, Messages,
+    Action, ConversationList, CursorList, MemberInfo, Message, MessageType, Messages, Origin,
 };
 use parking_lot::Mutex;
 
@@ -44,6 +44,19 @@ impl Log {
             r#type: MessageType::Text.into(),
             ..Message::default()
         })
+    }
+
+    /// Somebody passes on what somebody else said.
+    pub(super) fn forward(&self, conversation: &str, sender: &str, text: &str, author: &str) {
+        let origin = Origin { sender_id: author.into(), ..Origin::default() };
+        self.push(Message {
+            conversation_id: conversation.into(),
+            sender_id: sender.into(),
+            text: text.into(),
+            r#type: MessageType::Text.into(),
+            forward_of: Some(Box::new(origin)),
+            ..Message::default()
+        });
     }
 
     pub(super) fn act(&self, target: &Message, kind: MessageType, text: &str) {

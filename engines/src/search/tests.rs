@@ -4,7 +4,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use imflow_kind::{Readable, Replica, Search, SearchError, Wanted, Within, conversation_key};
+use imflow_kind::{
+    Logged, Readable, Replica, Search, SearchError, Wanted, Within, conversation_key,
+};
+use imflow_proto::log::fact::Change;
+use imflow_proto::log::{Erased, Fact};
+use imflow_proto::record::CommittedFact;
 use imflow_proto::wire::{Message, MessageType};
 
 use super::spans;
@@ -164,7 +169,7 @@ fn an_index_that_is_not_whole_or_not_of_this_log_is_made_anew() {
     };
     let clean = folder();
     made(clean.path());
-    let names = files(&clean.path().join("1"));
+    let names = files(&clean.path().join("2"));
     // The lock files are empty.
     let written = names.iter().filter(|path| path.metadata().is_ok_and(|it| it.len() > 0));
     let written: Vec<_> = written.map(|path| path.extension().map(|it| it.to_owned())).collect();
@@ -173,7 +178,7 @@ fn an_index_that_is_not_whole_or_not_of_this_log_is_made_anew() {
         for damage in ["flip", "cut", "gone"] {
             let folder = folder();
             made(folder.path());
-            let all = files(&folder.path().join("1"));
+            let all = files(&folder.path().join("2"));
             let path =
                 all.iter().find(|path| path.extension().map(|it| it.to_owned()) == extension);
             let path = path.expect("there as before");
@@ -223,6 +228,67 @@ const SYLLABLES: &[&str] =
 
 fn any_text(dice: &mut Dice, most: usize) -> String {
     (0..1 + dice.below(most)).map(|_| dice.of(SYLLABLES)).collect()
+}
+
+/// Whether a word is in a file of the index.
+fn has_word(folder: &Path, word: &str) -> bool {
+    let index = tantivy::Index::open_in_dir(folder.join("2")).expect("opened");
+    let reader = index.reader().expect("opened");
+    let (searcher, fields) = (reader.searcher(), super::schema::Fields::new().0);
+    searcher.segment_readers().iter().any(|piece| {
+        let words = piece.inverted_index(fields.text).expect("read");
+        let term = tantivy::Term::from_field_text(fields.text, word);
+        words.get_term_info(&term).expect("read").is_some()
+    })
+}
+
+#[test]
+fn what_is_erased_is_not_found_and_its_words_leave_the_files() {
+    let (folder, log) = (folder(), Arc::new(Log::default()));
+    log.say("c0", "alice", "secret");
+    log.say("c0", "bob", "open");
+    log.forward("c1", "bob", "secret", "alice");
+    log.say("c2", "carl", "hidden");
+    let mut indexed = Indexed::open(folder.path(), &log);
+    indexed.follow();
+    log.say("c0", "alice", "uncommitted");
+    indexed.write(1);
+    let fact = |conversation: &str, user: &str| {
+        let change = Some(Change::Erased(Erased { user_id: user.into() }));
+        let fact = Fact { conversation_id: conversation.into(), change, ..Fact::default() };
+        Logged::Fact(CommittedFact { lsn: 0, fact: Arc::new(fact) })
+    };
+    let facts = [fact("", "alice"), fact("c2", "")];
+    indexed.writer.write(&facts, indexed.position).expect("written");
+    log.say("c0", "alice", "later");
+    indexed.follow();
+    for word in ["secret", "hidden", "uncommitted"] {
+        assert_eq!(indexed.texts(word), [""; 0], "{word}");
+    }
+    assert_eq!(
+        (indexed.texts("open"), indexed.texts("later")),
+        (vec!["open".into()], vec!["later".into()])
+    );
+    assert!(has_word(folder.path(), "secret"), "else this shows nothing");
+    // Killed before the files were written anew.
+    drop(indexed);
+    let mut indexed = Indexed::open(folder.path(), &log);
+    while indexed.writer.tend(0).expect("swept") {}
+    for (word, stays) in [
+        ("secret", false),
+        ("hidden", false),
+        ("uncommitted", false),
+        ("open", true),
+        ("later", true),
+    ] {
+        assert_eq!(has_word(folder.path(), word), stays, "{word}");
+    }
+    assert_eq!(indexed.texts("later"), ["later"]);
+    let left = std::fs::read_dir(folder.path().join("2")).expect("there").count();
+    drop(indexed);
+    let indexed = Indexed::open(folder.path(), &log);
+    let now = std::fs::read_dir(folder.path().join("2")).expect("there").count();
+    assert_eq!((indexed.texts("open").len(), now), (1, left), "no file of before is left");
 }
 
 /// What a reader of every text finds.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use imflow_kind::{Bookmark, Journal, Logged, Replica, ReplicaError, Roles, Store};
+use imflow_proto::log::Fact;
 use imflow_proto::record::Lsn;
 use imflow_proto::wire::{Message, MessageType};
 use std::ops::Bound;
@@ -137,6 +138,37 @@ impl Writer {
         self.add(&message)
     }
 
+    /// Takes out what a fact erases: all of it that was given before. Its words leave the files in [`Self::sweep`].
+    fn erase(&mut self, fact: &Fact) -> Result<(), ReplicaError> {
+        for term in self.fields.terms_erased_by(fact) {
+            self.work()?.writer.delete_term(term);
+            self.pending += 1;
+            self.mark.sweep = true;
+        }
+        Ok(())
+    }
+
+    /// Writes one piece anew that may hold words of what was erased; says whether there is another.
+    fn sweep(&mut self) -> Result<bool, ReplicaError> {
+        if !self.committed.sweep || self.pending > 0 {
+            return Ok(false);
+        }
+        let AtWork { writer, .. } = self.work()?;
+        let pieces = writer.index().searchable_segment_metas();
+        let pieces = pieces.map_err(|error| self.failure("read", &error))?;
+        if let Some(piece) = pieces.iter().find(|piece| piece.has_deletes()) {
+            let merged = self.work()?.writer.merge(&[piece.id()]).wait();
+            // It may be part of a merge of larger pieces just now, which does the same.
+            return Ok(merged.is_ok());
+        }
+        self.mark.sweep = false;
+        // Searches let go of the old files, which then go.
+        self.commit()?;
+        let gone = self.work()?.writer.garbage_collect_files().wait();
+        gone.map_err(|error| self.failure("remove old files of", &error))?;
+        Ok(false)
+    }
+
     fn commit(&mut self) -> Result<(), ReplicaError> {
         let payload = self.mark.payload();
         let AtWork { writer, .. } = self.work()?;
@@ -204,7 +236,13 @@ impl Replica for Writer {
 
     fn write(&mut self, records: &[Logged], upto: Lsn) -> Result<(), ReplicaError> {
         for record in records {
-            let Logged::Message(entry) = record else { continue };
+            let entry = match record {
+                Logged::Message(entry) => entry,
+                Logged::Fact(fact) => {
+                    self.erase(&fact.fact)?;
+                    continue;
+                }
+            };
             let message = &entry.message;
             match message.r#type() {
                 MessageType::React => continue,
@@ -230,6 +268,7 @@ impl Replica for Writer {
     }
 
     fn tend(&mut self, _now_ms: u64) -> Result<bool, ReplicaError> {
-        self.cut().map(|()| false)
+        self.cut()?;
+        self.sweep()
     }
 }

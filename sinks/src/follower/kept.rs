@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use imflow_kind::{Archive, Latest, Logged, StoreError};
 use imflow_proto::wire::Message;
 use parking_lot::Mutex;
+
+use crate::log::Targets;
 
 /// Messages of a conversation that it keeps; older ones go.
 const MOST: usize = 100_000;
@@ -15,6 +17,8 @@ const MOST: usize = 100_000;
 #[derive(Default)]
 pub(crate) struct Kept {
     is_away: AtomicBool,
+    /// The last record that asked for an erasure.
+    erased: AtomicU64,
     /// By conversation and seq.
     messages: Mutex<BTreeMap<String, BTreeMap<u64, Message>>>,
 }
@@ -24,11 +28,23 @@ impl Kept {
         self.is_away.store(is_away, Ordering::Relaxed);
     }
 
-    /// Who has a seq keeps it.
+    /// Who has a seq keeps it; what the log erases is erased.
     pub(crate) fn take(&self, records: &[Logged]) {
         let mut kept = self.messages.lock();
         for record in records {
-            let Logged::Message(committed) = record else { continue };
+            let committed = match record {
+                Logged::Message(committed) => committed,
+                Logged::Fact(fact) => {
+                    // Given once more, it does not mean what has come since.
+                    if let Some(targets) = Targets::of(fact)
+                        && self.erased.fetch_max(fact.lsn, Ordering::Relaxed) < fact.lsn
+                    {
+                        let all = kept.values_mut().flat_map(BTreeMap::values_mut);
+                        all.for_each(|message| targets.erase(message));
+                    }
+                    continue;
+                }
+            };
             let message = &committed.message;
             let of = kept.entry(message.conversation_id.clone()).or_default();
             of.entry(message.seq).or_insert_with(|| message.clone());

@@ -16,7 +16,7 @@ pub(crate) mod threaded;
 
 use std::sync::Arc;
 
-use imflow_kind::{Bookmark, IoContext, Journal, Options, Replica, Roles, StartError};
+use imflow_kind::{Bookmark, IoContext, Journal, Logged, Options, Replica, Roles, StartError};
 use imflow_kind::{Injector, ReplicaError, StoreError};
 use imflow_proto::record::Lsn;
 
@@ -127,6 +127,9 @@ impl Follower {
         let records = self.journal.read_on(&mut read, self.manner.batch)?;
         if read.lsn > self.bookmark.lsn {
             self.replica.write(&records, read.lsn)?;
+            if records.iter().any(Logged::is_erasure) {
+                self.tend_at = 0;
+            }
             self.bookmark = read;
             self.hold();
             self.learnt = self.learnt.map(|_| read.lsn);

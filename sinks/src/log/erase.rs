@@ -9,13 +9,13 @@ use std::collections::HashMap;
 
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{CursorsMoved, Fact};
-use imflow_proto::record::Lsn;
+use imflow_proto::record::{CommittedFact, Lsn};
 use imflow_proto::wire::Message;
 use prost::{DecodeError, Message as _};
 
 use super::LogError;
 use super::frame::{self, CURSORS, ERASED_BY, FACT, MESSAGE};
-use super::segments::{Place, Segments, Visited};
+use super::segments::{Place, Segments, Visited, note_erased};
 
 /// Whose content goes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,13 @@ impl Subject {
 }
 
 impl Targets {
+    /// What a fact asks for; `None`: nothing.
+    pub(crate) fn of(fact: &CommittedFact) -> Option<Self> {
+        let mut targets = Self::default();
+        targets.add(Subject::of(&fact.fact)?, fact.lsn);
+        Some(targets)
+    }
+
     pub(crate) fn add(&mut self, subject: Subject, before: Lsn) {
         let (of, id) = match subject {
             Subject::User(id) => (&mut self.users, id),
@@ -83,6 +90,13 @@ impl Targets {
         let is_meant = self.is_meant(lsn, &message.conversation_id, &message.sender_id)
             || author.is_some_and(|author| self.is_user(lsn, author));
         is_meant && strip(message)
+    }
+
+    /// Takes its content out of a message of a copy, which stands before the records that ask, and says so of it.
+    pub(crate) fn erase(&self, message: &mut Message) {
+        if self.strip(0, message) {
+            note_erased(message);
+        }
     }
 
     /// What is to be left of a record; `None`: all of it.

@@ -14,6 +14,7 @@ mod committer;
 mod completions;
 mod erase;
 mod error;
+mod export;
 mod files;
 mod frame;
 mod index;
@@ -44,6 +45,8 @@ use imflow_kind::{
 use imflow_proto::RecordType;
 use imflow_proto::record::MAX_FACT_BYTES;
 
+#[cfg(any(feature = "mongo", feature = "search", test))]
+pub(crate) use erase::Targets;
 pub use error::LogError;
 pub use index::{Index, Lag};
 

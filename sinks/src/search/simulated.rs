@@ -13,6 +13,8 @@ use imflow_proto::record::Lsn;
 use imflow_proto::wire::{Message, MessageType};
 use parking_lot::Mutex;
 
+use crate::log::Targets;
+
 /// Offers the index and gives what fills it.
 pub(super) fn replica(context: &IoContext) -> Box<dyn Replica> {
     let scan = Arc::new(Scan {
@@ -96,7 +98,15 @@ impl Replica for Filling {
         let Scan { roles, of, kept } = &*self.0;
         let mut kept = kept.lock();
         for record in records {
-            let Logged::Message(entry) = record else { continue };
+            let entry = match record {
+                Logged::Message(entry) => entry,
+                Logged::Fact(fact) => {
+                    if let Some(targets) = Targets::of(fact) {
+                        kept.messages.values_mut().for_each(|message| targets.erase(message));
+                    }
+                    continue;
+                }
+            };
             let mut message = entry.message.clone();
             if let Some(action) = &message.action {
                 if message.r#type() == MessageType::React {

@@ -3,6 +3,7 @@
 //! A copy is written behind the log, in its order, by reading the log on from where the copy stands. What it
 //! has to take is therefore never held in memory beside the log, however long the other system is away.
 
+use imflow_proto::log::fact::Change;
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
 
 /// A durable record, as the log has it.
@@ -19,6 +20,11 @@ impl Logged {
             Self::Message(message) => message.lsn,
             Self::Fact(fact) => fact.lsn,
         }
+    }
+
+    /// Whether it asks that content be erased, of the records before it.
+    pub fn is_erasure(&self) -> bool {
+        matches!(self, Self::Fact(fact) if matches!(fact.fact.change, Some(Change::Erased(_))))
     }
 }
 

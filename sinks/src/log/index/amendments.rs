@@ -183,6 +183,9 @@ impl Amendments {
         for entry in others.iter().filter(about) {
             let nowhere = Place { segment: 0, offset: 0, len: 0 };
             let Some((slot, amendment)) = Amendment::of(entry, nowhere) else { continue };
+            if amendment.says_nothing(slot) {
+                continue;
+            }
             if slot.class == Class::Edit {
                 self.edits.insert(slot.seq, entry.clone());
             }

@@ -38,8 +38,7 @@ fn erased(rig: &Rig, conversation: &str, user: &str) -> Record {
         by: String::new(),
         change: Some(change),
     };
-    let ticket = rig.ticket(901);
-    Record::Change(Arc::new(Change { ticket, fact: Arc::new(fact), answer: Body::Done(Done {}) }))
+    rig.change(&Arc::new(fact))
 }
 
 fn eraser(rig: &Rig) -> Eraser {
@@ -48,7 +47,7 @@ fn eraser(rig: &Rig) -> Eraser {
 }
 
 /// Commits one by one, a record that waits for a segment of its own too.
-fn commit(record: Record, rig: &mut Rig) {
+pub(super) fn commit(record: Record, rig: &mut Rig) {
     rig.commit(vec![record]);
     while !rig.committer.is_empty() {
         rig.commit(Vec::new());
@@ -190,9 +189,7 @@ fn a_conversation_loses_content_and_name_and_no_other_does() {
         by: String::new(),
         change: Some(FactChange::Created(created)),
     };
-    let ticket = rig.ticket(902);
-    let change = Change { ticket, fact: Arc::new(fact), answer: Body::Done(Done {}) };
-    commit(Record::Change(Arc::new(change)), &mut rig);
+    commit(rig.change(&Arc::new(fact)), &mut rig);
     commit(rig.ordered(said("c", 1, "alice", &|_| ())), &mut rig);
     commit(rig.ordered(said("d", 1, "alice", &|_| ())), &mut rig);
     let record = erased(&rig, "c", "");

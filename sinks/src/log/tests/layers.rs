@@ -21,11 +21,15 @@ impl Subject for Embedded {
     fn write(&mut self, records: &[Logged], _again: Lsn) {
         for record in records {
             // What is in the log is not written again: its position says so.
-            if let Logged::Message(committed) = record
-                && committed.lsn > self.0.index.lag().committed
-            {
-                let record = self.0.ordered(committed.message.clone());
-                self.0.commit(vec![record]);
+            if record.lsn() <= self.0.index.lag().committed {
+                continue;
+            }
+            match record {
+                Logged::Message(committed) => {
+                    let record = self.0.ordered(committed.message.clone());
+                    self.0.commit(vec![record]);
+                }
+                Logged::Fact(fact) => erasure::commit(self.0.change(&fact.fact), &mut self.0),
             }
         }
     }

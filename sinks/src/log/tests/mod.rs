@@ -177,9 +177,12 @@ impl Rig {
             by: String::new(),
             change: Some(FactChange::Created(created)),
         };
-        let change =
-            Change { ticket: self.ticket(900), fact: Arc::new(fact), answer: Body::Done(Done {}) };
-        Record::Change(Arc::new(change))
+        self.change(&Arc::new(fact))
+    }
+
+    fn change(&self, fact: &Arc<Fact>) -> Record {
+        let (ticket, fact) = (self.ticket(900), Arc::clone(fact));
+        Record::Change(Arc::new(Change { ticket, fact, answer: Body::Done(Done {}) }))
     }
 }
 

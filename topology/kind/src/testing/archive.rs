@@ -6,8 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use imflow_proto::id::first_server_msg_id_at;
-use imflow_proto::record::{Committed, Lsn};
-use imflow_proto::wire::{Action, Message, MessageType};
+use imflow_proto::log::fact::Change;
+use imflow_proto::log::{Erased, Fact};
+use imflow_proto::record::{Committed, CommittedFact, Lsn};
+use imflow_proto::wire::{Action, Message, MessageType, Origin};
 
 use crate::{Archive, Logged};
 
@@ -41,6 +43,7 @@ pub fn conforms(make: &mut dyn FnMut() -> Box<dyn Subject>) {
     written_in_parts_and_twice_it_is_the_same(&mut *make());
     ranges_and_times_are_as_the_model_says_at_every_age(&mut *make());
     what_acts_on_a_message_is_found(&mut *make());
+    what_a_fact_erases_is_empty_and_what_comes_later_is_not(&mut *make());
 }
 
 fn record(lsn: Lsn, message: Message) -> Logged {
@@ -215,5 +218,53 @@ fn what_acts_on_a_message_is_found(store: &mut dyn Subject) {
         assert_eq!(about(&[2, 5, 99], 61), [16, 20, 40, 44], "day {age}");
         assert_eq!(about(&[2, 5, 99], 44), [16, 20, 40], "day {age}");
         assert_eq!(about(&[33], 61), Vec::<u64>::new(), "day {age}");
+    }
+}
+
+fn what_a_fact_erases_is_empty_and_what_comes_later_is_not(store: &mut dyn Subject) {
+    const BEFORE: u64 = 60;
+    let said = |lsn: u64, seq: u64| {
+        let mut message = message(lsn, "c1", seq, BEGIN_MS + seq as i64 * DAY_MS);
+        if seq.is_multiple_of(2) {
+            message.sender_id = "bob".into();
+        }
+        if seq == 10 {
+            let (conversation_id, sender_id) = ("c2".into(), "alice".into());
+            message.forward_of = Some(Origin { conversation_id, seq: 1, sender_id }.into());
+        }
+        if seq == 21 {
+            message.text.clear();
+            message.r#type = MessageType::React.into();
+            let emoji = "secret".into();
+            message.action = Some(Action { target_seq: 2, emoji, ..Action::default() }.into());
+        }
+        record(lsn, message)
+    };
+    let change = Some(Change::Erased(Erased { user_id: "alice".into() }));
+    let at = BEGIN_MS + BEFORE as i64 * DAY_MS;
+    let fact = Arc::new(Fact { at, change, ..Fact::default() });
+    let mut all: Vec<Logged> = (1..=BEFORE).map(|seq| said(seq, seq)).collect();
+    store.write(&all, 0);
+    // Some lie where old messages are kept.
+    store.age(BEGIN_MS + 50 * DAY_MS);
+    all.push(Logged::Fact(CommittedFact { lsn: BEFORE + 1, fact }));
+    all.extend((1..=4).map(|n| said(BEFORE + 1 + n, BEFORE + n)));
+    store.write(&all[BEFORE as usize..], 0);
+    for again in [false, true] {
+        if again {
+            store.write(&all[BEFORE as usize - 5..], all.len() as Lsn);
+        }
+        store.age(BEGIN_MS + 70 * DAY_MS);
+        let archive = store.archive();
+        let read = self::all(&*archive, "c1");
+        assert!(read.iter().map(|message| message.seq).eq(1..=BEFORE + 4));
+        for message in read {
+            let hers = message.sender_id == "alice" || message.seq == 10;
+            let is_meant = hers && message.seq <= BEFORE;
+            assert_eq!(message.is_erased(), is_meant, "{message:?}");
+            assert_eq!(message.text.is_empty(), is_meant, "{message:?}");
+            let emoji = message.action.is_some_and(|action| !action.emoji.is_empty());
+            assert!(!emoji && (!is_meant || message.forward_of.is_none()), "{}", message.seq);
+        }
     }
 }
