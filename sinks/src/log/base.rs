@@ -14,6 +14,7 @@ use std::sync::Arc;
 use imflow_proto::record::Lsn;
 
 use super::LogError;
+use super::erase::Subject;
 use super::files::Files;
 use super::frame::{crc32c, u32_at, u64_at};
 use super::index::{Directory, MemoryTables, Row, Table, Tables, read_segment};
@@ -72,6 +73,15 @@ impl Base {
         let crc = crc32c(&bytes[PREFIX..]);
         bytes[12..PREFIX].copy_from_slice(&crc.to_le_bytes());
         files.replace(NAME, &bytes).map_err(LogError::io("write", files.path(NAME)))
+    }
+
+    /// Takes out of the base of a log what an erasure does.
+    pub(crate) fn erase(files: &dyn Files, subject: &Subject) -> Result<(), LogError> {
+        let mut base = Self::load(files)?;
+        match Directory::erase_rows(subject, &mut base.rows) {
+            true => base.store(files),
+            false => Ok(()),
+        }
     }
 
     /// Puts the rows into an index that was never told of them.

@@ -9,6 +9,7 @@
 
 mod call;
 mod erase;
+mod export;
 mod facts;
 mod key;
 mod levels;
@@ -34,6 +35,7 @@ use imflow_kind::{
     OptType, Port, RoleName, Source, StartError, State, Store, Topology,
 };
 use imflow_proto::RecordType;
+use tokio::sync::Semaphore;
 
 use self::pace::Pace;
 use self::queries::{Limits, Queries};
@@ -115,6 +117,11 @@ const DESCRIPTION: Description = Description {
             policy: "it ends, with `more` set",
         },
         Limit {
+            what: "exports at a time",
+            bound: "2; 256 KiB of each in memory, and what one record adds",
+            policy: "the next is refused with BUSY; each is read as fast as it is taken",
+        },
+        Limit {
             what: "a page of it that the service does not give",
             bound: "60 tries",
             policy: "it ends as FAILED, with the last reason",
@@ -146,6 +153,7 @@ struct Shared {
     /// What runs, if the process tells.
     topology: Option<Topology>,
     queries: Queries,
+    exports: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -160,7 +168,8 @@ impl Shared {
         let timeout = context.options.duration("timeout");
         let topology = context.roles.find(Topology::NAME);
         let queries = Queries::new(Limits::of(&context.options));
-        Ok(Self { injector, store, clock, pace, timeout, topology, queries })
+        let exports = Arc::new(Semaphore::new(export::AT_A_TIME));
+        Ok(Self { injector, store, clock, pace, timeout, topology, queries, exports })
     }
 }
 
@@ -197,6 +206,7 @@ fn routes(guard: impl FnOnce(Router<Arc<Shared>>) -> Router<Arc<Shared>>) -> Rou
         .merge(messages::routes())
         .merge(queries::routes())
         .merge(erase::routes())
+        .merge(export::routes())
         .merge(levels::routes())
         .merge(topology::routes());
     guard(Router::new().nest("/v1", ruling))

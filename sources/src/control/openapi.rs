@@ -5,7 +5,7 @@ use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use super::{erase, facts, levels, messages, queries, topology};
+use super::{erase, export, facts, levels, messages, queries, topology};
 
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
@@ -80,6 +80,7 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         erase::erasure_of_user,
         erase::erase_conversation,
         erase::erasure_of_conversation,
+        export::export,
         topology::get_topology,
     )
 )]

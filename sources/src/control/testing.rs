@@ -27,6 +27,7 @@ pub(super) fn shared_with(
         Limits { queries: 8, queries_of_user: 4, query_messages: 1_000, query_keep_ms: 1_000 };
     change(&mut limits);
     Arc::new(Shared {
+        exports: Arc::new(tokio::sync::Semaphore::new(super::export::AT_A_TIME)),
         injector,
         store: Arc::new(Lobby),
         clock: Arc::new(VirtualClock::at(NOW_MS)),

@@ -42,8 +42,8 @@ pub use outside::{Act, Action, ActionValue, Actor, Outside, Script, Seen, World}
 pub use records::{RECORD_TYPES, record_meaning};
 pub use replica::{Bookmark, IdIndex, IdPlace, Logged, Replica, ReplicaError};
 pub use roles::{
-    Durable, Erased, Erasure, Journal, Outboxes, PAGE_BYTES, RoleName, Roles, Store, StoreError,
-    Topology, View,
+    Durable, Erased, Erasure, Exported, Journal, Outboxes, PAGE_BYTES, RoleName, Roles, Store,
+    StoreError, Topology, View,
 };
 pub use search::{Hit, Readable, Search, SearchError, Searched, Wanted, Within, conversation_key};
 pub use shape::Shape;

@@ -196,6 +196,15 @@ pub trait Store: Send + Sync {
         Ok(String::new())
     }
 
+    /// The next part of all that is there about a user, from a bookmark on, which is moved.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn export(&self, user_id: &str, from: &mut Bookmark) -> Result<Exported, StoreError> {
+        let _ = (user_id, from);
+        Ok(Exported::default())
+    }
+
     /// How far the last erasure of a user's or a conversation's content came; `None`: nobody asked for one.
     ///
     /// # Errors
@@ -204,6 +213,14 @@ pub trait Store: Send + Sync {
         let _ = of;
         Ok(None)
     }
+}
+
+/// A part of what there is about a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// JSON objects, one a line.
+    pub lines: String,
+    pub more: bool,
 }
 
 /// Whose content is erased.

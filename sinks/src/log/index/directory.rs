@@ -359,11 +359,11 @@ fn key(kind: u8, first: &str, second: &str) -> Vec<u8> {
     [&[kind], first.as_bytes(), b"\0", second.as_bytes()].concat()
 }
 
-fn level_key(user_id: &str) -> Vec<u8> {
+pub(super) fn level_key(user_id: &str) -> Vec<u8> {
     [b"l", user_id.as_bytes()].concat()
 }
 
-fn read_role(value: &[u8]) -> i32 {
+pub(super) fn read_role(value: &[u8]) -> i32 {
     value.first().map_or(0, |role| i32::from(*role))
 }
 

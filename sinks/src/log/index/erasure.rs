@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use imflow_proto::record::Lsn;
 
 use super::amendments::Amendment;
-use super::directory::Directory;
 use super::erasures::Erasure;
 use super::{Index, Policy, read_segment};
 use crate::log::LogError;
@@ -116,27 +115,16 @@ impl Eraser {
     /// Takes the last traces out, and notes that nothing is left.
     fn finish(&self, erasure: &Erasure) -> Result<(), LogError> {
         let index = &*self.index;
-        match &erasure.subject {
-            Subject::User(user) => {
-                let _writing = index.writing.lock();
-                index.directory.forget_cursors(user)?;
-            }
-            Subject::Conversation(id) => self.forget_name(id)?,
+        if let Subject::User(user) = &erasure.subject {
+            let _writing = index.writing.lock();
+            index.directory.forget_cursors(user)?;
         }
+        Base::erase(&*self.files, &erasure.subject)?;
         index.tables.purge()?;
         self.note(&Erasure { finished: true, ..erasure.clone() })?;
         index.tables.persist()?;
         index.load_erasures()?;
         tracing::info!("{:?} was erased up to record {}", erasure.subject, erasure.lsn);
         Ok(())
-    }
-
-    /// Takes the name of a conversation out of what is left of records that were cut off.
-    fn forget_name(&self, conversation_id: &str) -> Result<(), LogError> {
-        let mut base = Base::load(&*self.files)?;
-        match Directory::without_name(conversation_id, &mut base.rows) {
-            true => base.store(&*self.files),
-            false => Ok(()),
-        }
     }
 }

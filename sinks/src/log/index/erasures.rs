@@ -82,22 +82,28 @@ impl Directory {
         self.tables.write(puts)
     }
 
-    /// Takes the name of a conversation out of rows of a directory; `false`: there is none.
-    pub(crate) fn without_name(conversation_id: &str, rows: &mut [Row]) -> bool {
-        let key = conversation_key(conversation_id);
-        let row = rows.iter_mut().find(|(of, _)| *of == key);
-        let Some((value, mut info)) = row.and_then(|(_, value)| {
-            let info = ConversationInfo::decode(&value[..]).ok()?;
-            Some((value, info))
-        }) else {
-            return false;
-        };
-        if info.name.is_empty() {
-            return false;
+    /// Takes out of rows of a directory what an erasure does; `false`: there is nothing.
+    pub(crate) fn erase_rows(subject: &Subject, rows: &mut Vec<Row>) -> bool {
+        match subject {
+            Subject::User(user) => {
+                let (before, end) = (rows.len(), [b"\0", user.as_bytes()].concat());
+                rows.retain(|(key, _)| !(key.starts_with(b"r") && key.ends_with(&end)));
+                rows.len() < before
+            }
+            Subject::Conversation(id) => {
+                let key = conversation_key(id);
+                let row = rows.iter_mut().find(|(of, _)| *of == key);
+                let Some((value, mut info)) = row.and_then(|(_, value)| {
+                    let info = ConversationInfo::decode(&value[..]).ok()?;
+                    Some((value, info))
+                }) else {
+                    return false;
+                };
+                let had_one = !std::mem::take(&mut info.name).is_empty();
+                *value = info.encode_to_vec();
+                had_one
+            }
         }
-        info.name.clear();
-        *value = info.encode_to_vec();
-        true
     }
 }
 

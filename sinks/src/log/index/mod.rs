@@ -23,6 +23,7 @@ mod ram;
 mod rebuild;
 mod reopen;
 mod retention;
+mod standing;
 mod tables;
 mod trim;
 
@@ -30,7 +31,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::{Erased, Erasure, PAGE_BYTES, Store, StoreError, View};
+use imflow_kind::{Bookmark, Erased, Erasure, Exported, PAGE_BYTES, Store, StoreError, View};
 use imflow_proto::id::index_key;
 use imflow_proto::log::Cursors;
 use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
@@ -52,6 +53,7 @@ pub(crate) use ram::read_place;
 pub(crate) use rebuild::{read_segment, rebuild};
 pub(crate) use reopen::Reopening;
 pub(crate) use retention::Retention;
+pub(crate) use standing::Standing;
 pub(crate) use tables::{MemoryTables, Table, Tables};
 pub(crate) use trim::{Holds, Keep, Trim, finish};
 #[cfg(test)]
@@ -61,6 +63,7 @@ pub(crate) use {
 };
 
 use super::LogError;
+use super::export;
 use super::progress::Progress;
 use super::segments::{Place, Segments};
 use ram::Ram;
@@ -495,6 +498,10 @@ impl Store for Index {
     fn level(&self, user_id: &str) -> Result<String, StoreError> {
         self.readable()?;
         Ok(self.directory.level(user_id)?)
+    }
+
+    fn export(&self, user_id: &str, from: &mut Bookmark) -> Result<Exported, StoreError> {
+        Ok(export::part(&self.segments, self.progress.durable(), user_id, from)?)
     }
 
     fn erasure(&self, of: Erased<'_>) -> Result<Option<Erasure>, StoreError> {

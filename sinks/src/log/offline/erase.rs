@@ -13,7 +13,6 @@ use crate::log::base::Base;
 use crate::log::erase::{self, Subject, Targets};
 use crate::log::files::Files as _;
 use crate::log::frame::{self, FACT, HEADER, Header, MESSAGE, STARTS_COMMIT};
-use crate::log::index::Directory;
 use crate::log::recover::{Recovered, Tail, recover};
 use crate::log::segments::{self, Segments};
 
@@ -66,12 +65,7 @@ impl OfflineLog {
         for number in segments.numbers().into_iter().filter(|other| *other < number) {
             erase::rewrite(&segments, number, &targets)?;
         }
-        if let Whose::Conversation(id) = whose {
-            let mut base = Base::load(&*self.files)?;
-            if Directory::without_name(id, &mut base.rows) {
-                base.store(&*self.files)?;
-            }
-        }
+        Base::erase(&*self.files, &whose.subject())?;
         self.remove_index()?;
         Ok(lsn)
     }
