@@ -14,6 +14,11 @@ impl Message {
         self.amended.as_ref().is_some_and(|amended| amended.revoked_at != 0)
     }
 
+    /// Whether it acts on one of these messages of its conversation.
+    pub fn acts_on(&self, targets: &[u64]) -> bool {
+        self.action.as_ref().is_some_and(|action| targets.contains(&action.target_seq))
+    }
+
     /// Whether its content was erased.
     pub fn is_erased(&self) -> bool {
         self.amended.as_ref().is_some_and(|amended| amended.erased)

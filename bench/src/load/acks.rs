@@ -97,12 +97,7 @@ pub(super) async fn load(fleet: &Fleet, rate: u64, seconds: u64) -> Result<CpuUs
     *fleet.crowd.window.borrow_mut() = Window::new(warm, warm + seconds * 1_000_000_000);
     let cpu = fleet.cpu();
     let total = rate * (seconds + WARM_UP.as_secs());
-    open_loop::run(fleet, begin, rate, total, |message, due| {
-        let session = message as usize % fleet.sessions.len();
-        fleet.sessions[session].send_next(due);
-        session
-    })
-    .await?;
+    open_loop::in_turn(fleet, begin, rate, total).await?;
     let cpu = cpu.end();
     fleet.answered().await?;
     Ok(cpu)

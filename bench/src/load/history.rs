@@ -68,7 +68,7 @@ async fn measure(server: &ServerArgs, args: &HistoryArgs) -> Result<Report, Fail
     let crowd = Rc::clone(&fleet.crowd);
     if let Some(messages) = args.cold {
         *crowd.window.borrow_mut() = Window::new(u64::MAX - 1, u64::MAX);
-        send(&fleet, crowd.now_ns(), args.rate, messages).await?;
+        open_loop::in_turn(&fleet, crowd.now_ns(), args.rate, messages).await?;
         fleet.answered().await?;
     }
     let begin = crowd.now_ns();
@@ -81,7 +81,7 @@ async fn measure(server: &ServerArgs, args: &HistoryArgs) -> Result<Report, Fail
         tokio::task::spawn_local(read_on(Rc::clone(&reads), Rc::clone(&crowd), readers, every));
     let cpu = fleet.cpu();
     let total = args.rate * (args.seconds + WARM_UP.as_secs());
-    send(&fleet, begin, args.rate, total).await?;
+    open_loop::in_turn(&fleet, begin, args.rate, total).await?;
     reader.abort();
     let cpu = cpu.end();
     fleet.answered().await?;
@@ -119,15 +119,6 @@ fn title(cold: Option<u64>) -> String {
         None => format!("history: the latest {PAGE} messages"),
         Some(messages) => format!("history: {PAGE} messages from any of {}", grouped(messages)),
     }
-}
-
-async fn send(fleet: &Fleet, begin: u64, rate: u64, total: u64) -> Result<(), Failure> {
-    open_loop::run(fleet, begin, rate, total, |message, due| {
-        let session = message as usize % fleet.sessions.len();
-        fleet.sessions[session].send_next(due);
-        session
-    })
-    .await
 }
 
 /// What the reads have come to.

@@ -46,6 +46,21 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// The same, each session in its turn.
+pub(super) async fn in_turn(
+    fleet: &Fleet,
+    begin_ns: u64,
+    rate: u64,
+    total: u64,
+) -> Result<(), Failure> {
+    run(fleet, begin_ns, rate, total, |message, due| {
+        let session = message as usize % fleet.sessions.len();
+        fleet.sessions[session].send_next(due);
+        session
+    })
+    .await
+}
+
 /// Ticks until it is dropped. A tick that is not heard is no second one: what is due is sent at once.
 struct Metronome {
     tick: Arc<Notify>,

@@ -91,7 +91,7 @@ async fn measure(server: &ServerArgs, args: &SearchArgs) -> Result<Report, Failu
 
     let begin = crowd.now_ns();
     *crowd.window.borrow_mut() = Window::new(u64::MAX - 1, u64::MAX);
-    send(&fleet, begin, args.load_rate, args.messages).await?;
+    open_loop::in_turn(&fleet, begin, args.load_rate, args.messages).await?;
     fleet.answered().await?;
     let lag = caught_up(&fleet).await?;
 
@@ -99,7 +99,7 @@ async fn measure(server: &ServerArgs, args: &SearchArgs) -> Result<Report, Failu
     *crowd.window.borrow_mut() = Window::new(begin, begin + args.seconds * 1_000_000_000);
     let asking = Asking::start(&fleet, args, questions)?;
     let cpu = fleet.cpu();
-    send(&fleet, begin, args.rate, args.rate * args.seconds).await?;
+    open_loop::in_turn(&fleet, begin, args.rate, args.rate * args.seconds).await?;
     let asked = asking.stop()?;
     let cpu = cpu.end();
     fleet.answered().await?;
@@ -130,15 +130,6 @@ async fn measure(server: &ServerArgs, args: &SearchArgs) -> Result<Report, Failu
         report.figure("durable ack beside searches", crowd.window.borrow().latencies.summary());
     }
     Ok(finish(report, fleet, cpu, &[]))
-}
-
-async fn send(fleet: &Fleet, begin: u64, rate: u64, total: u64) -> Result<(), Failure> {
-    open_loop::run(fleet, begin, rate, total, |message, due| {
-        let session = message as usize % fleet.sessions.len();
-        fleet.sessions[session].send_next(due);
-        session
-    })
-    .await
 }
 
 /// Waits until everything that was acked can be found; how long after the last ack.

@@ -95,12 +95,9 @@ impl Archive for Kept {
         end: u64,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        let is_about = |message: &&Message| {
-            message.action.as_ref().is_some_and(|action| targets.contains(&action.target_seq))
-        };
         self.read(id, |of| {
             let before = of.range(..end).map(|(_, message)| message);
-            before.filter(is_about).take(limit).cloned().collect()
+            before.filter(|message| message.acts_on(targets)).take(limit).cloned().collect()
         })
     }
 }

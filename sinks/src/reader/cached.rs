@@ -108,9 +108,7 @@ impl Archive for Cached {
             // Whatever acts on a message comes after it.
             let first = run.first().map(|first| first.seq);
             let is_whole = first.is_some_and(|first| targets.iter().all(|target| first <= *target));
-            run.retain(|message| {
-                message.action.as_ref().is_some_and(|action| targets.contains(&action.target_seq))
-            });
+            run.retain(|message| message.acts_on(targets));
             run.truncate(limit);
             Answer::new(run, is_whole)
         };

@@ -66,11 +66,8 @@ impl Archive for Reads {
         end: u64,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        let is_about = |message: &Message| {
-            message.action.as_ref().is_some_and(|action| targets.contains(&action.target_seq))
-        };
         let mut about = self.0.entries(id, 0, 10_000);
-        about.retain(|message| message.seq < end && is_about(message));
+        about.retain(|message| message.seq < end && message.acts_on(targets));
         about.truncate(limit);
         Ok(about)
     }
