@@ -39,7 +39,7 @@ fn the_picture_of_the_readme_is_the_shipped_graph() {
 
 #[test]
 fn the_reference_pages_are_the_descriptions() {
-    for group in ["sources", "operators", "sinks", "records"] {
+    for group in ["sources", "operators", "sinks", "records", "metrics"] {
         let page = imflow(&["explain", group, "--format", "markdown"]);
         let note = format!("<!-- Written by `imflow explain {group} --format markdown`. -->\n\n");
         is_current(&format!("docs/reference/{group}.md"), &(note + &page));

@@ -10,6 +10,7 @@ mod bearer;
 mod checks;
 mod control;
 mod listener;
+mod metrics;
 mod refusal;
 #[cfg(test)]
 mod testing;
@@ -18,6 +19,7 @@ mod websocket;
 use imflow_kind::Kind;
 
 pub use listener::{HttpListener, PeerAddress};
+pub use metrics::metrics_route;
 
 /// Every kind of this crate, for the registry.
 pub fn kinds() -> Vec<Kind> {

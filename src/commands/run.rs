@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use imflow_kind::{Clock, Roles, SystemClock, Topology};
-use imflow_sources::HttpListener;
+use imflow_kind::{Clock, Meters, Roles, SystemClock, Topology};
+use imflow_sources::{HttpListener, metrics_route};
 use imflow_topology::Plan;
 use imflow_topology::outline::outline;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,11 +37,14 @@ fn log_filter() -> EnvFilter {
 
 async fn serve(plan: Plan, file: &FileArgs) -> Result<(), String> {
     let roles = Roles::default();
+    let meters = Meters::default();
+    roles.offer(Meters::NAME, meters.clone());
     let mut listeners = Vec::new();
     for listener in &plan.listeners {
         let bound = HttpListener::new(&listener.name, listener.address.to_string());
         // Early, so that a port in use is told before anything else starts.
         bound.bind().map_err(|e| e.to_string())?;
+        bound.mount(metrics_route(meters.clone()));
         roles.offer(&HttpListener::role(&listener.name), Arc::clone(&bound));
         listeners.push(bound);
     }

@@ -6,6 +6,7 @@
 //! Who calls it, and when, is for the two forms of the sink.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use imflow_proto::Record;
 use imflow_proto::log::CursorsMoved;
@@ -16,6 +17,7 @@ use super::completions::Completions;
 use super::erase::Subject;
 use super::frame::{self, CURSORS, FACT, HEADER, Header, MESSAGE, STARTS_COMMIT};
 use super::index::{Group, Indexed};
+use super::meters::LogMeters;
 use super::progress::Progress;
 use super::recover::Tail;
 use super::segments::{Place, Segments};
@@ -30,6 +32,7 @@ pub(crate) struct Committer {
     space: Arc<Space>,
     progress: Arc<Progress>,
     completions: Completions,
+    meters: LogMeters,
     tail: Tail,
     /// Room for a header, then the frames of the commit.
     buffer: Vec<u8>,
@@ -61,12 +64,25 @@ impl Committer {
         space: Arc<Space>,
         progress: Arc<Progress>,
         completions: Completions,
+        meters: LogMeters,
         tail: Tail,
     ) -> Self {
         let group = Vec::with_capacity(COMMIT_RECORDS);
         let buffer = vec![0; HEADER];
         let (next, begins, failed) = (None, false, false);
-        Self { segments, space, progress, completions, tail, buffer, group, next, begins, failed }
+        Self {
+            segments,
+            space,
+            progress,
+            completions,
+            meters,
+            tail,
+            buffer,
+            group,
+            next,
+            begins,
+            failed,
+        }
     }
 
     /// Whether the group takes no more.
@@ -104,7 +120,10 @@ impl Committer {
         }
         // Until the write has returned well, it has failed.
         self.failed = true;
+        let began = Instant::now();
         let (segment, start) = self.write()?;
+        let records = self.group.len() as u64;
+        self.meters.committed(records, self.tail.next_lsn + records - 1, began.elapsed());
         self.failed = false;
         let group = self.publish(segment, start);
         if let Some((worker, record)) = self.next.take() {

@@ -21,6 +21,7 @@ mod index;
 mod journal;
 mod lookups;
 mod meta;
+mod meters;
 pub mod offline;
 mod parts;
 mod progress;
@@ -215,6 +216,7 @@ pub static DESCRIPTION: Description = Description {
             policy: "closed, and opened again when read",
         },
     ],
+    metrics: meters::METRICS,
     example: "[sinks.store]\n\
               kind = \"log\"\n\
               inputs = { records = [\"ordered\", \"allowed.facts\", \"cursors\"], lookups = [\"fresh.lookups\"], references = [\"amended.references\"] }\n\

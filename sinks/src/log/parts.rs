@@ -17,6 +17,7 @@ use super::index::{
 };
 use super::journal::LogJournal;
 use super::lookups::Lookups;
+use super::meters::LogMeters;
 use super::progress::Progress;
 use super::recover::{Tail, recover};
 use super::references::References;
@@ -88,6 +89,7 @@ impl Parts {
 pub(crate) struct Opened {
     parts: Parts,
     clock: Arc<dyn Clock>,
+    meters: LogMeters,
     retain: Duration,
     policy: Policy,
     files: Arc<dyn Files>,
@@ -128,6 +130,7 @@ impl Opened {
         let opened = Self {
             parts,
             clock: Arc::clone(&context.clock),
+            meters: LogMeters::new(&context.meters),
             retain: context.options.duration("retain"),
             policy: storage.policy,
             files: Arc::clone(&storage.files),
@@ -152,8 +155,19 @@ impl Opened {
 
     /// Builds the workings; what they have done goes to `injector`.
     pub(crate) fn works(self, injector: Arc<dyn Injector>) -> Works {
-        let Self { parts, clock, retain, policy, files, snapshots, keep, archive, hot, partitions } =
-            self;
+        let Self {
+            parts,
+            clock,
+            meters,
+            retain,
+            policy,
+            files,
+            snapshots,
+            keep,
+            archive,
+            hot,
+            partitions,
+        } = self;
         let Parts { segments, space, progress, index, tail } = parts;
         let completions = Completions::new(Arc::clone(&injector));
         let retention = Retention::new(Arc::clone(&index), Arc::clone(&clock), retain);
@@ -176,7 +190,14 @@ impl Opened {
         };
         Works {
             eraser,
-            committer: Committer::new(segments, Arc::clone(&space), progress, completions, tail),
+            committer: Committer::new(
+                segments,
+                Arc::clone(&space),
+                progress,
+                completions,
+                meters,
+                tail,
+            ),
             indexer: Indexer { index: Arc::clone(&index), space: Arc::clone(&space) },
             ingester: Ingester::new(
                 Arc::clone(&index),

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::commands::{self, Intent, Step};
 use super::frames;
 use super::limits::Limits;
+use super::meters::GateMeters;
 use super::peer::Peer;
 use super::pending::Pending;
 
@@ -64,6 +65,7 @@ pub(super) struct Desk<'a> {
     pub(super) limits: &'a Limits,
     pub(super) peer: &'a Arc<Peer>,
     pub(super) pending: &'a mut Pending,
+    pub(super) meters: &'a GateMeters,
     /// Where answers of the gateway itself go.
     pub(super) out: &'a mut Vec<u8>,
     pub(super) unanswered: usize,
@@ -110,7 +112,7 @@ impl Admission {
                 Err(error) if error.code() == ErrorCode::Busy && self.may_wait(desk.limits) => {
                     break Admitted::Blocked(worker);
                 }
-                Err(error) => self.refuse_first(error),
+                Err(error) => self.refuse_first(desk, error),
             }
         };
         if self.inbox.is_empty() {
@@ -153,7 +155,8 @@ impl Admission {
         frames::append(desk.peer.format, &Envelope { id, body: Some(body) }, desk.out);
     }
 
-    fn refuse_first(&mut self, mut error: Error) {
+    fn refuse_first(&mut self, desk: &Desk<'_>, mut error: Error) {
+        desk.meters.refuse_command(error.code().as_str_name());
         if error.code() == ErrorCode::Busy && error.retry_after_ms == 0 {
             error.retry_after_ms = RETRY_AFTER_MS;
         }
@@ -204,6 +207,7 @@ impl Batches {
 
 #[cfg(test)]
 mod tests {
+    use imflow_kind::Meters;
     use imflow_kind::testing::FakeInjector;
 
     use super::*;
@@ -213,6 +217,7 @@ mod tests {
     struct Bench {
         injector: Arc<FakeInjector>,
         limits: Limits,
+        meters: GateMeters,
         peer: Arc<Peer>,
         pending: Pending,
         out: Vec<u8>,
@@ -224,6 +229,7 @@ mod tests {
             Self {
                 injector: Arc::default(),
                 limits: Limits::default(),
+                meters: GateMeters::new(Meters::default()),
                 peer: peer("alice", "phone", 1),
                 pending: Pending::default(),
                 out: Vec::new(),
@@ -242,6 +248,7 @@ mod tests {
                 limits: &self.limits,
                 peer: &self.peer,
                 pending: &mut self.pending,
+                meters: &self.meters,
                 out: &mut self.out,
                 unanswered,
             })

@@ -72,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         arrive(&self.gateway, &self.peer);
         let end = self.talk().await;
         leave(&self.gateway, &self.peer, self.wire.out(), true);
+        self.gateway.hub.meters.close(end.code());
         self.say_goodbye(end).await;
     }
 
@@ -79,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let gateway = Arc::clone(&self.gateway);
         loop {
             let mut taken = self.peer.outbox.take(self.wire.out());
+            self.count(&taken);
             self.heed(taken.signals);
             let admitted = self.admit(&mut taken);
             if let Some(end) = self.closing(&taken) {
@@ -106,6 +108,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// At most one look at each shared counter in a turn.
+    fn count(&mut self, taken: &Taken) {
+        let meters = &self.gateway.hub.meters;
+        if taken.frames > 0 {
+            meters.frames_out.inc_by(taken.frames as u64);
+            meters.bytes_out.inc_by(self.wire.backlog() as u64);
+        }
+        if taken.dropped > 0 {
+            meters.dropped.inc_by(taken.dropped as u64);
+        }
+    }
+
     fn heed(&mut self, signals: u8) {
         if signals & outbox::PING != 0 {
             self.wire.out().extend_from_slice(&frames::PING);
@@ -123,6 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             limits: &self.gateway.hub.limits,
             peer: &self.peer,
             pending: &mut self.pending,
+            meters: &self.gateway.hub.meters,
             out: self.wire.out(),
             unanswered: taken.unanswered,
         };
@@ -150,7 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn receive(&mut self) -> Result<(), End> {
-        for data in self.wire.messages() {
+        let messages = self.wire.messages();
+        let meters = &self.gateway.hub.meters;
+        meters.frames_in.inc_by(messages.len() as u64);
+        meters.bytes_in.inc_by(messages.iter().map(|data| data.len() as u64).sum());
+        for data in messages {
             let data = match (self.peer.format, data) {
                 (Format::Json, Data::Text(data)) | (Format::Proto, Data::Binary(data)) => data,
                 (Format::Json, Data::Binary(_)) => {
@@ -211,6 +230,17 @@ fn session_event(gateway: &Gateway, peer: &Peer, online: bool) -> Record {
 
 fn malformed(detail: &str) -> End {
     End::Close(Close::Malformed, Some(detail.to_owned()))
+}
+
+impl End {
+    /// The code that the server closes with; 0 where the client went.
+    fn code(&self) -> u16 {
+        match self {
+            Self::Gone => 0,
+            Self::Close(close, _) => close.code(),
+            Self::Breach(code, _) => *code,
+        }
+    }
 }
 
 impl From<Error> for End {

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::close::Close;
 use super::connection::{Connection, leave};
 use super::hub::{Gateway, NoRoom, Place};
+use super::meters::Refused;
 use super::outbox::Outbox;
 use super::peer::{Peer, Times};
 use crate::PeerAddress;
@@ -39,23 +40,38 @@ pub(super) struct Door {
 pub(super) async fn upgrade(State(door): State<Arc<Door>>, request: Request) -> Response {
     match door.accept(request) {
         Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
+        Err(TurnedAway { why, refusal }) => {
+            door.gateway.hub.meters.refuse(why);
+            refusal.into_response()
+        }
     }
 }
 
+/// A visitor that was refused.
+struct TurnedAway {
+    why: Refused,
+    refusal: Refusal,
+}
+
+/// Says of a refusal what it is counted as.
+fn because(why: Refused) -> impl Fn(Refusal) -> TurnedAway {
+    move |refusal| TurnedAway { why, refusal }
+}
+
 impl Door {
-    fn accept(&self, mut request: Request) -> Result<Response, Refusal> {
+    fn accept(&self, mut request: Request) -> Result<Response, TurnedAway> {
         let Self { gateway, secrets } = self;
-        let key = websocket_key(request.headers())?;
+        let malformed = because(Refused::Request);
+        let key = websocket_key(request.headers()).map_err(&malformed)?;
         if gateway.draining.load(Ordering::Acquire) {
             let error = Error::of(
                 ErrorCode::ShuttingDown,
                 "this node is shutting down; connect again after a short while",
             );
-            return Err(error.retry_after(RETRY_AFTER_MS).into());
+            return Err(because(Refused::Draining)(error.retry_after(RETRY_AFTER_MS).into()));
         }
         let offered = Offered::read(request.headers());
-        let format = offered.format()?;
+        let format = offered.format().map_err(&malformed)?;
         let ip = request
             .extensions()
             .get::<PeerAddress>()
@@ -63,10 +79,13 @@ impl Door {
         let place = gateway
             .doors
             .enter(ip, &gateway.hub.limits)
-            .map_err(|no_room| refuse_place(&no_room))?;
-        let token = bearer(request.headers()).or(offered.token).ok_or_else(no_token)?;
-        let claims = secrets.verify(token).map_err(|error| not_accepted(&error))?;
-        let peer = register(gateway, claims, format)?;
+            .map_err(|no_room| because(no_room.counted())(refuse_place(&no_room)))?;
+        let not_known = because(Refused::Token);
+        let token = bearer(request.headers()).or(offered.token);
+        let token = token.ok_or_else(no_token).map_err(&not_known)?;
+        let claims = secrets.verify(token).map_err(|error| not_known(not_accepted(&error)))?;
+        let peer = register(gateway, claims, format).map_err(because(Refused::PerUser))?;
+        gateway.hub.meters.opened.inc();
         tokio::spawn(connect(Arc::clone(gateway), peer, hyper::upgrade::on(&mut request), place));
         Ok(switching(&key, format))
     }
@@ -198,6 +217,15 @@ fn no_token() -> Refusal {
     let sentence =
         "no token: send `Authorization: Bearer TOKEN`, or the subprotocol `bearer.TOKEN`";
     Refusal::of(ErrorCode::Unauthenticated, sentence)
+}
+
+impl NoRoom {
+    fn counted(&self) -> Refused {
+        match self {
+            Self::Total => Refused::Total,
+            Self::Address => Refused::PerIp,
+        }
+    }
 }
 
 fn refuse_place(no_room: &NoRoom) -> Refusal {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use imflow_kind::{Clock, Injector, Outboxes};
+use imflow_kind::{Clock, Injector, Meters, Outboxes};
 use imflow_proto::Record;
 use parking_lot::{Condvar, Mutex};
 use rapidhash::RapidHashMap;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::flow::Flow;
 use super::limits::Limits;
+use super::meters::GateMeters;
 use super::peer::CoarseClock;
 use super::registry::Registry;
 
@@ -22,6 +23,7 @@ pub(super) struct Hub {
     pub(super) registry: Registry,
     pub(super) flow: Arc<Flow>,
     pub(super) clock: Arc<CoarseClock>,
+    pub(super) meters: GateMeters,
     /// Records that the dispatcher has not seen. Bounded by credit: what is delivered belongs to
     /// commands whose replies are in this very queue, before it or after it.
     queue: Mutex<Vec<Record>>,
@@ -29,9 +31,10 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: Limits, meters: &Meters) -> Arc<Self> {
         Arc::new(Self {
             limits: Arc::new(limits),
+            meters: GateMeters::new(meters.clone()),
             registry: Registry::new(),
             flow: Arc::default(),
             clock: Arc::new(CoarseClock::new()),
@@ -77,6 +80,8 @@ impl Gateway {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let doors = Arc::new(Doors::default());
+        let counted = Arc::clone(&doors);
+        hub.meters.watch(&hub, move || counted.total());
         Arc::new(Self {
             hub,
             injector,
@@ -133,6 +138,11 @@ impl Doors {
         *of_ip += 1;
         counts.total += 1;
         Ok(Place { doors: Arc::clone(self), ip })
+    }
+
+    /// Connections that are open.
+    pub(super) fn total(&self) -> usize {
+        self.counts.lock().total
     }
 
     /// Blocks until nobody is connected, for `patience` at most.

@@ -18,6 +18,7 @@ mod frames;
 mod handshake;
 mod hub;
 mod limits;
+mod meters;
 mod outbox;
 mod peer;
 mod pending;
@@ -113,6 +114,7 @@ const DESCRIPTION: Description = Description {
             policy: "the connection is closed with 4513 or 4500",
         },
     ],
+    metrics: meters::METRICS,
     script: Some(&simulated::SCRIPT),
     example: "[sources.clients]\n\
               kind = \"websocket\"\n\
@@ -143,7 +145,7 @@ struct WebSocket {
 impl WebSocket {
     fn build(context: &IoContext) -> Result<Self, StartError> {
         let path = context.options.text("path").to_owned();
-        let hub = Hub::new(Limits::from_options(&context.options));
+        let hub = Hub::new(Limits::from_options(&context.options), &context.meters);
         context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Outboxes>);
         Ok(Self {
             name: context.name.clone(),

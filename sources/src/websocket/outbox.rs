@@ -44,6 +44,10 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct State {
     replies: Vec<u8>,
+    /// Replies in `replies` as frames, since the last look.
+    reply_frames: usize,
+    /// Pushes that were dropped since the last look.
+    dropped: usize,
     pushes: VecDeque<Bytes>,
     push_bytes: usize,
     /// Commands that went into the dataflow and have no reply here yet.
@@ -76,6 +80,27 @@ pub(super) struct Taken {
     pub(super) welcomed: bool,
     pub(super) signals: u8,
     pub(super) closing: Option<Closing>,
+    /// Frames that were moved, and pushes that were dropped since the last look.
+    pub(super) frames: usize,
+    pub(super) dropped: usize,
+}
+
+/// How much waits in outboxes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    pub(super) unanswered: usize,
+    pub(super) pushes: usize,
+    pub(super) push_bytes: usize,
+    pub(super) reply_bytes: usize,
+}
+
+impl std::ops::AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.unanswered += other.unanswered;
+        self.pushes += other.pushes;
+        self.push_bytes += other.push_bytes;
+        self.reply_bytes += other.reply_bytes;
+    }
 }
 
 impl Outbox {
@@ -95,6 +120,7 @@ impl Outbox {
         let mut state = self.state.lock();
         state.welcomed = true;
         state.replies.splice(0..0, frame.iter().copied());
+        state.reply_frames += 1;
         drop(state);
         self.schedule();
     }
@@ -112,6 +138,7 @@ impl Outbox {
         }
         state.unanswered = state.unanswered.saturating_sub(1);
         state.replies.extend_from_slice(frame);
+        state.reply_frames += 1;
         drop(state);
         self.schedule();
     }
@@ -130,6 +157,7 @@ impl Outbox {
         if state.pushes.len() > self.limits.outbox_pushes
             || state.push_bytes > self.limits.outbox_bytes
         {
+            state.dropped += state.pushes.len();
             state.drop_pushes();
             state.closing = Some(Closing { why: Close::SlowConsumer, patient: false });
             drop(guard);
@@ -183,11 +211,15 @@ impl Outbox {
         let signals = self.signals.swap(0, Ordering::AcqRel);
         let mut guard = self.state.lock();
         let state = &mut *guard;
+        let mut frames = 0;
         if out.is_empty() && state.welcomed {
             std::mem::swap(out, &mut state.replies);
-            state.move_pushes(self.limits.push_batch, out);
+            frames = std::mem::take(&mut state.reply_frames);
+            frames += state.move_pushes(self.limits.push_batch, out);
         }
         Taken {
+            frames,
+            dropped: std::mem::take(&mut state.dropped),
             unanswered: state.unanswered,
             reply_bytes: state.replies.len(),
             left: state.welcomed && !(state.replies.is_empty() && state.pushes.is_empty()),
@@ -205,6 +237,17 @@ impl Outbox {
         out.append(&mut state.replies);
         state.move_pushes(usize::MAX, out);
         *state = State { finished: true, ..State::default() };
+    }
+
+    /// How much waits.
+    pub(super) fn load(&self) -> Load {
+        let state = self.state.lock();
+        Load {
+            unanswered: state.unanswered,
+            pushes: state.pushes.len(),
+            push_bytes: state.push_bytes,
+            reply_bytes: state.replies.len(),
+        }
     }
 
     /// The task to wake; see [`Self::is_scheduled`].
@@ -238,8 +281,10 @@ impl Drop for Outbox {
 }
 
 impl State {
-    fn move_pushes(&mut self, most: usize, out: &mut Vec<u8>) {
-        for _ in 0..most.min(self.pushes.len()) {
+    /// Gives how many it moved.
+    fn move_pushes(&mut self, most: usize, out: &mut Vec<u8>) -> usize {
+        let moved = most.min(self.pushes.len());
+        for _ in 0..moved {
             let Some(frame) = self.pushes.pop_front() else { break };
             self.push_bytes -= frame.len();
             out.extend_from_slice(&frame);
@@ -248,6 +293,7 @@ impl State {
         if self.pushes.is_empty() && self.pushes.capacity() > 64 {
             self.drop_pushes();
         }
+        moved
     }
 
     fn drop_pushes(&mut self) {

@@ -139,7 +139,7 @@ pub(super) struct Simulated {
 }
 
 pub(super) fn build(context: &IoContext) -> Result<Box<dyn Source>, StartError> {
-    let hub = Hub::new(Limits::from_options(&context.options));
+    let hub = Hub::new(Limits::from_options(&context.options), &context.meters);
     let world = World::new(&SCRIPT, check, is_envelope);
     context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Outboxes>);
     context.roles.offer(&context.name, Arc::clone(&world) as Arc<dyn Outside>);
@@ -290,6 +290,7 @@ impl Session {
                 limits: &gateway.hub.limits,
                 peer: &self.peer,
                 pending: &mut self.pending,
+                meters: &gateway.hub.meters,
                 out: &mut self.out,
                 unanswered: taken.unanswered,
             };

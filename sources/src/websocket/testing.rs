@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use imflow_kind::SystemClock;
 use imflow_kind::testing::FakeInjector;
+use imflow_kind::{Meters, SystemClock};
 use imflow_proto::frame::{Format, decode};
 use imflow_proto::record::{Entry, Scopes, Session};
 use imflow_proto::wire::envelope::Body;
@@ -35,7 +35,7 @@ pub(super) fn peer(user: &str, device: &str, number: u64) -> Arc<Peer> {
 
 /// A hub whose sessions are welcome already, numbered from 1.
 pub(super) fn hub_with(devices: &[(&str, &str)]) -> (Arc<Hub>, Vec<Arc<Peer>>) {
-    let hub = Hub::new(Limits::default());
+    let hub = Hub::new(Limits::default(), &Meters::default());
     let peers: Vec<_> = devices
         .iter()
         .zip(1..)
@@ -88,7 +88,12 @@ pub(super) fn pushed_seqs(peer: &Peer) -> Vec<u64> {
 
 /// A gateway in front of `injector`.
 pub(super) fn gateway(injector: Arc<FakeInjector>, limits: Limits) -> Arc<Gateway> {
-    Gateway::new(Hub::new(limits), injector, "node-1".into(), Arc::new(SystemClock))
+    Gateway::new(
+        Hub::new(limits, &Meters::default()),
+        injector,
+        "node-1".into(),
+        Arc::new(SystemClock),
+    )
 }
 
 /// Reads JSON frames of a server.

@@ -43,6 +43,14 @@ pub(super) enum Data {
     Binary(Bytes),
 }
 
+impl Data {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text(data) | Self::Binary(data) => data.len(),
+        }
+    }
+}
+
 /// Why [`Wire::poll_turn`] returned.
 #[derive(Debug)]
 pub(super) enum Turn {

@@ -1,7 +1,7 @@
 //! Topics as JSON, for programs.
 
 use imflow_kind::fields::fields_of;
-use imflow_kind::{Description, Key, Port, State, record_meaning};
+use imflow_kind::{Description, Key, Metric, Port, State, record_meaning};
 use imflow_proto::RecordType;
 use imflow_topology::{Registry, option_schema, role_phrase};
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use super::record::{makers, takers};
 pub fn topic(topic: &Topic, registry: &Registry) -> Value {
     match topic {
         Topic::Kind(description) => kind(description),
+        Topic::Metrics(description) => {
+            json!({ "kind": description.name, "metrics": metrics(description) })
+        }
         Topic::Record(record) => record_type(*record, registry),
     }
 }
@@ -52,9 +55,23 @@ fn kind(kind: &Description) -> Value {
         "outputsFrom": kind.outputs_from,
         "options": Value::from_iter(options),
         "limits": Value::from_iter(limits),
+        "metrics": metrics(kind),
         "provides": Value::from_iter(kind.provides.iter().map(|role| role_phrase(*role))),
         "example": kind.example.trim(),
     })
+}
+
+fn metrics(kind: &Description) -> Value {
+    let metric = |metric: &Metric| {
+        json!({
+            "name": metric.shown(),
+            "shape": metric.shape.word(),
+            "labels": metric.labels,
+            "doc": metric.doc,
+            "tells": metric.tells,
+        })
+    };
+    Value::from_iter(kind.metrics.iter().map(metric))
 }
 
 /// The first port is the main one. No types: any, or those of the main input.

@@ -1,6 +1,6 @@
 //! The page of a kind, from its description alone.
 
-use imflow_kind::{ActionValue, Description, Key, Opt, Port, State};
+use imflow_kind::{ActionValue, Description, Key, Limit, Metric, Opt, Port, State};
 use imflow_topology::{expected, role_phrase};
 
 use super::page::{Block, Entry, Page};
@@ -21,13 +21,19 @@ pub fn page(kind: &Description) -> Page {
     let limits = kind.limits.iter().map(|limit| Entry {
         name: limit.what.to_owned(),
         note: limit.bound.to_owned(),
-        meaning: limit.policy.to_owned(),
+        meaning: limit.policy.to_owned() + &told_by(kind, limit),
     });
     section(
         &mut blocks,
         "Limits, and what happens at them",
         &["of", "limit", "at the limit"],
         limits.collect(),
+    );
+    section(
+        &mut blocks,
+        "Metrics, with the label `node_name`",
+        METRIC_COLUMNS,
+        kind.metrics.iter().map(metric).collect(),
     );
     section(&mut blocks, "In a test", &["key", "takes", "meaning"], acts(kind));
     blocks.push(Block::Heading("Where it runs, what it keeps".to_owned()));
@@ -85,6 +91,33 @@ fn option(option: &Opt) -> Entry {
         name: format!("`{}`", option.name),
         note: format!("{}; {default}", expected(option.kind)),
         meaning: option.doc.trim_end_matches('.').to_owned(),
+    }
+}
+
+/// The metrics that tell how near a limit is, or how often it was met.
+fn told_by(kind: &Description, limit: &Limit) -> String {
+    let metrics = kind.metrics.iter().filter(|metric| metric.tells.contains(&limit.what));
+    let names: Vec<_> = metrics.map(|metric| format!("`{}`", metric.shown())).collect();
+    if names.is_empty() { String::new() } else { format!(" (see {})", names.join(", ")) }
+}
+
+/// The metrics of a kind alone.
+pub fn metrics(kind: &Description) -> Page {
+    let title = format!("The {} `{}`", kind.family.word(), kind.name);
+    let rows = kind.metrics.iter().map(metric).collect();
+    Page { title, blocks: vec![Block::Entries { columns: METRIC_COLUMNS, rows }] }
+}
+
+const METRIC_COLUMNS: &[&str] = &["metric", "shape", "meaning"];
+
+fn metric(metric: &Metric) -> Entry {
+    let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    let labels =
+        if labels.is_empty() { String::new() } else { format!(" by {}", labels.join(", ")) };
+    Entry {
+        name: format!("`{}`", metric.shown()),
+        note: metric.shape.word().to_owned() + &labels,
+        meaning: metric.doc.to_owned(),
     }
 }
 

@@ -24,7 +24,7 @@ use page::{Block, Page};
 /// Tell all there is to know of a kind, a record type or a code of `imflow check`
 ///
 /// A kind: its options with their ranges and defaults, its ports with their record types, where
-/// it runs, what it keeps, its limits, and an example. A record type: its fields, and who makes
+/// it runs, what it keeps, its limits and metrics, and an example. A record type: its fields, and who makes
 /// and takes it.
 ///
 ///   imflow explain                             all that can be explained
@@ -32,11 +32,12 @@ use page::{Block, Page};
 ///   imflow explain Committed                   a record type
 ///   imflow explain E017                        a code of `imflow check`
 ///   imflow explain operators                   all operators
+///   imflow explain metrics                     what `GET /metrics` shows
 ///   imflow explain websocket --format json
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExplainArgs {
-    /// A kind, a record type, a code, or one of: sources, operators, sinks, records
+    /// A kind, a record type, a code, or one of: sources, operators, sinks, records, metrics
     topic: Option<String>,
     /// How it is written
     #[arg(long, value_enum, default_value = "terminal")]
@@ -58,6 +59,8 @@ pub const FAMILIES: [Family; 3] = [Family::Source, Family::Operator, Family::Sin
 enum Topic {
     Kind(&'static Description),
     Record(RecordType),
+    /// All metrics of a kind.
+    Metrics(&'static Description),
 }
 
 pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
@@ -92,6 +95,10 @@ fn find(word: &str, registry: &Registry) -> Result<(Option<String>, Vec<Topic>),
         let records = RECORD_TYPES.iter().copied().map(Topic::Record).collect();
         return Ok((Some("Record types".to_owned()), records));
     }
+    if word == "metrics" {
+        let measuring = kinds().filter(|kind| !kind.metrics.is_empty());
+        return Ok((Some("Metrics".to_owned()), measuring.map(Topic::Metrics).collect()));
+    }
     if let Some(family) = FAMILIES.into_iter().find(|family| format!("{}s", family.word()) == word)
     {
         let members = kinds().filter(|kind| kind.family == family).map(Topic::Kind).collect();
@@ -121,7 +128,7 @@ fn names(registry: &Registry) -> Vec<String> {
     let groups = FAMILIES.into_iter().map(|family| format!("{}s", family.word()));
     let kinds = registry.kinds().iter().map(|kind| kind.description.name.to_owned());
     let records = RECORD_TYPES.iter().map(|record| format!("{record:?}"));
-    groups.chain(["records".to_owned()]).chain(kinds).chain(records).collect()
+    groups.chain(["records".to_owned(), "metrics".to_owned()]).chain(kinds).chain(records).collect()
 }
 
 /// What `imflow explain` says without a topic.
@@ -138,7 +145,7 @@ fn contents(registry: &Registry) -> String {
     blocks.push(Block::Heading("Record types".to_owned()));
     blocks.push(Block::Text(records.join(", ")));
     blocks.push(Block::Heading("Groups".to_owned()));
-    blocks.push(Block::Text("sources, operators, sinks, records".to_owned()));
+    blocks.push(Block::Text("sources, operators, sinks, records, metrics".to_owned()));
     blocks.push(Block::Heading("Codes of mistakes".to_owned()));
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.id()).collect();
     blocks.push(Block::Text(codes.join(", ")));
@@ -152,6 +159,7 @@ fn pages(title: Option<String>, topics: &[Topic], registry: &Registry) -> Vec<Pa
     let page = |topic: &Topic| match topic {
         Topic::Kind(description) => kind::page(description),
         Topic::Record(record) => record::page(*record, registry),
+        Topic::Metrics(description) => kind::metrics(description),
     };
     cover.into_iter().chain(topics.iter().map(page)).collect()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use imflow_proto::RecordType;
 
 use crate::{
-    BuildCollection, Infer, IoContext, Operator, OperatorContext, Opt, ReadExpression, RoleName,
-    Script, Sink, Source, StartError,
+    BuildCollection, Infer, IoContext, Metric, Operator, OperatorContext, Opt, ReadExpression,
+    RoleName, Script, Sink, Source, StartError,
 };
 
 /// Where a kind stands in the file: `[sources.NAME]`, `[operators.NAME]` or `[sinks.NAME]`.
@@ -213,6 +213,8 @@ pub struct Description {
     pub claims: &'static [Claim],
     pub conflicts: &'static [Conflict],
     pub limits: &'static [Limit],
+    /// What it measures of itself, for sources and sinks: see [`crate::Meters`].
+    pub metrics: &'static [Metric],
     /// What other systems call it, for suggestions.
     pub also: &'static [&'static str],
     /// What a test can do at the simulated form, and see there.
@@ -239,6 +241,7 @@ impl Description {
         claims: &[],
         conflicts: &[],
         limits: &[],
+        metrics: &[],
         also: &[],
         script: None,
         example: "",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use imflow_proto::wire::{Error, ErrorCode};
 use imflow_proto::{Record, RecordType, ticket::Credit};
 
-use crate::{Clock, Options, Roles, Time};
+use crate::{Clock, Meters, Options, Roles, Time};
 
 /// What a source or sink is built with.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct IoContext {
     pub partitions: u32,
     pub workers: usize,
     pub clock: Arc<dyn Clock>,
+    /// Where what the node measures of itself is shown.
+    pub meters: Meters,
     /// Where roles are offered (while building) and found (while starting).
     pub roles: Roles,
 }

@@ -13,6 +13,7 @@ mod dropped;
 pub mod fields;
 mod infer;
 mod io;
+mod meters;
 mod nearest;
 mod operator;
 mod options;
@@ -35,6 +36,7 @@ pub use describe::{
 pub use dropped::Dropped;
 pub use infer::{Infer, Inference, Mistake, ReadExpression};
 pub use io::{Applied, Feed, Gate, Injector, Intake, IoContext, Sink, Source, StartError};
+pub use meters::{Counter, Gauge, Histogram, Measure, Meters, Metric};
 pub use nearest::{did_you_mean, nearest};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use imflow_kind::{
-    Build, Clock, Feed, Form, Injector, IoContext, Journal, Kind, Roles, Source, StartError,
+    Build, Clock, Feed, Form, Injector, IoContext, Journal, Kind, Meters, Roles, Source, StartError,
 };
 use imflow_proto::id::{self, ServerMsgIds};
 
@@ -98,6 +98,7 @@ fn context(plan: &Plan, id: NodeId, roles: &Roles, clock: &Arc<dyn Clock>) -> Io
         partitions: plan.service.partitions,
         workers: plan.service.workers,
         clock: Arc::clone(clock),
+        meters: roles.find::<Meters>(Meters::NAME).unwrap_or_default().of(&plan.nodes[id].name),
         roles: roles.clone(),
     }
 }

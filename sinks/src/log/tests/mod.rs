@@ -36,6 +36,7 @@ use super::index::{
     Age, Cool, Directory, Index, Indexer, Ingester, Keep, MemoryTables, Policy, RamSegment,
     Retention, Tables, Trim,
 };
+use super::meters::LogMeters;
 use super::parts::{Parts, Storage};
 use super::snapshots::Snapshots;
 use super::space::Sizes;
@@ -77,7 +78,14 @@ impl Rig {
         let parts = Parts::recover(&storage, SIZES)?;
         let completions = Completions::new(Arc::clone(&sent) as Arc<dyn Injector>);
         let Parts { segments, space, progress, index, tail } = parts;
-        let committer = Committer::new(segments, Arc::clone(&space), progress, completions, tail);
+        let committer = Committer::new(
+            segments,
+            Arc::clone(&space),
+            progress,
+            completions,
+            LogMeters::new(&imflow_kind::Meters::default()),
+            tail,
+        );
         let indexer = Indexer { index: Arc::clone(&index), space: Arc::clone(&space) };
         let clock = Arc::new(VirtualClock::default());
         let snapshots = Arc::new(Snapshots::written_at_once(Arc::new(Memory::default())));

@@ -13,8 +13,8 @@ use imflow_proto::{Record, Requester, Ticket};
 use imflow_proto::id::ServerMsgIds;
 
 use crate::{
-    Description, Form, Inference, IoContext, Kind, Mistake, Operator, OperatorContext, Options,
-    Out, Part, Roles, Shape, StartError, SystemClock, Time, Value,
+    Description, Form, Inference, IoContext, Kind, Meters, Mistake, Operator, OperatorContext,
+    Options, Out, Part, Roles, Shape, StartError, SystemClock, Time, Value,
 };
 
 pub use injector::{FakeInjector, Sent};
@@ -30,6 +30,7 @@ pub fn io_context(name: &str, options: Options, data: &Path) -> IoContext {
         partitions: 64,
         workers: 1,
         clock: Arc::new(SystemClock),
+        meters: Meters::default().of(name),
         roles: Roles::default(),
     }
 }

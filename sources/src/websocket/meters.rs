@@ -1,0 +1,236 @@
+//! What the gateway counts, for `GET /metrics`: at every limit of the kind one can see how near it is, or
+//! how often it was met.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use imflow_kind::{Counter, Measure, Meters, Metric};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::hub::Hub;
+use super::outbox::Load;
+
+/// Why a connection was refused before the upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Total,
+    PerUser,
+    PerIp,
+    Token,
+    Request,
+    Draining,
+}
+
+const REFUSED: [(Refused, &str); 6] = [
+    (Refused::Total, "total"),
+    (Refused::PerUser, "user"),
+    (Refused::PerIp, "ip"),
+    (Refused::Token, "token"),
+    (Refused::Request, "request"),
+    (Refused::Draining, "draining"),
+];
+
+const CONNECTIONS: Metric =
+    Metric::new("websocket_connections", Measure::Gauge, "connections that are open")
+        .tells(&["connections"]);
+const OPENED: Metric =
+    Metric::new("websocket_opened", Measure::Counter, "connections that were upgraded");
+const REFUSALS: Metric = Metric::new(
+    "websocket_refused",
+    Measure::Counter,
+    "connections refused before the upgrade: total, user, ip (limits), token, request (malformed), draining",
+)
+.labels(&["reason"])
+.tells(&["connections"]);
+const CLOSED: Metric = Metric::new(
+    "websocket_closed",
+    Measure::Counter,
+    "connections that ended, by the code that the server closed with; `gone`: the client went",
+)
+.labels(&["code"])
+.tells(&["pushes that wait for a connection", "a frame"]);
+const IN_FLIGHT: Metric =
+    Metric::new("websocket_in_flight", Measure::Gauge, "commands that are not answered yet")
+        .tells(&["unanswered commands of a connection"]);
+const BUSY: Metric = Metric::new(
+    "websocket_refused_commands",
+    Measure::Counter,
+    "commands that the gateway itself refused, by the error's code",
+)
+.labels(&["code"])
+.tells(&["commands without credit"]);
+const OUTBOX_PUSHES: Metric =
+    Metric::new("websocket_outbox_pushes", Measure::Gauge, "pushes that wait for connections")
+        .tells(&["pushes that wait for a connection"]);
+const OUTBOX_BYTES: Metric = Metric::new(
+    "websocket_outbox_bytes",
+    Measure::Gauge,
+    "bytes of pushes that wait for connections",
+)
+.tells(&["pushes that wait for a connection"]);
+const REPLY_BYTES: Metric = Metric::new(
+    "websocket_reply_bytes",
+    Measure::Gauge,
+    "bytes of replies that wait for connections",
+)
+.tells(&["replies that wait for a connection"]);
+const DROPPED: Metric = Metric::new(
+    "websocket_pushes_dropped",
+    Measure::Counter,
+    "pushes dropped because a connection did not take them",
+)
+.tells(&["pushes that wait for a connection"]);
+const FRAMES_IN: Metric =
+    Metric::new("websocket_frames_in", Measure::Counter, "data messages read from clients");
+const BYTES_IN: Metric =
+    Metric::new("websocket_bytes_in", Measure::Counter, "bytes of data messages read from clients");
+const FRAMES_OUT: Metric =
+    Metric::new("websocket_frames_out", Measure::Counter, "replies and pushes given to sockets");
+const BYTES_OUT: Metric =
+    Metric::new("websocket_bytes_out", Measure::Counter, "bytes of replies and pushes");
+
+/// All of them, for the description.
+pub(super) const METRICS: &[Metric] = &[
+    CONNECTIONS,
+    OPENED,
+    REFUSALS,
+    CLOSED,
+    IN_FLIGHT,
+    BUSY,
+    OUTBOX_PUSHES,
+    OUTBOX_BYTES,
+    REPLY_BYTES,
+    DROPPED,
+    FRAMES_IN,
+    BYTES_IN,
+    FRAMES_OUT,
+    BYTES_OUT,
+];
+
+/// The handles of one gateway.
+pub(super) struct GateMeters {
+    meters: Meters,
+    pub(super) opened: Counter,
+    pub(super) dropped: Counter,
+    pub(super) frames_in: Counter,
+    pub(super) bytes_in: Counter,
+    pub(super) frames_out: Counter,
+    pub(super) bytes_out: Counter,
+    refused: [Counter; REFUSED.len()],
+    /// Series appear with their first event; there are few codes.
+    closed: Mutex<Vec<(u16, Counter)>>,
+    commands: Mutex<Vec<(&'static str, Counter)>>,
+}
+
+impl GateMeters {
+    pub(super) fn new(meters: Meters) -> Self {
+        Self {
+            opened: meters.counter(&OPENED, &[]),
+            dropped: meters.counter(&DROPPED, &[]),
+            frames_in: meters.counter(&FRAMES_IN, &[]),
+            bytes_in: meters.counter(&BYTES_IN, &[]),
+            frames_out: meters.counter(&FRAMES_OUT, &[]),
+            bytes_out: meters.counter(&BYTES_OUT, &[]),
+            refused: REFUSED.map(|(_, reason)| meters.counter(&REFUSALS, &[reason])),
+            closed: Mutex::default(),
+            commands: Mutex::default(),
+            meters,
+        }
+    }
+
+    /// A connection was refused.
+    pub(super) fn refuse(&self, why: Refused) {
+        let at = REFUSED.iter().position(|(reason, _)| *reason == why).expect("all are listed");
+        self.refused[at].inc();
+    }
+
+    /// A connection ended: with this code of ours, or 0 where the client went.
+    pub(super) fn close(&self, code: u16) {
+        count(&mut self.closed.lock(), code, || {
+            let code = if code == 0 { "gone".to_owned() } else { code.to_string() };
+            self.meters.counter(&CLOSED, &[&code])
+        });
+    }
+
+    /// The gateway refused a command with this code.
+    pub(super) fn refuse_command(&self, code: &'static str) {
+        count(&mut self.commands.lock(), code, || self.meters.counter(&BUSY, &[code]));
+    }
+
+    /// Shows what is kept elsewhere.
+    pub(super) fn watch(
+        &self,
+        hub: &Arc<Hub>,
+        connections: impl Fn() -> usize + Send + Sync + 'static,
+    ) {
+        self.meters.read(&CONNECTIONS, &[], move || connections() as f64);
+        let looks = Arc::new(Looks { hub: Arc::downgrade(hub), last: Mutex::new(None) });
+        type Part = fn(&Load) -> usize;
+        let gauges: [(&Metric, Part); 4] = [
+            (&IN_FLIGHT, |load| load.unanswered),
+            (&OUTBOX_PUSHES, |load| load.pushes),
+            (&OUTBOX_BYTES, |load| load.push_bytes),
+            (&REPLY_BYTES, |load| load.reply_bytes),
+        ];
+        for (metric, part) in gauges {
+            let looks = Arc::clone(&looks);
+            self.meters.read(metric, &[], move || part(&looks.look()) as f64);
+        }
+    }
+}
+
+fn count<K: PartialEq>(counters: &mut Vec<(K, Counter)>, key: K, make: impl FnOnce() -> Counter) {
+    match counters.iter().find(|(known, _)| *known == key) {
+        Some((_, counter)) => counter.inc(),
+        None => {
+            let counter = make();
+            counters.push((key, counter.clone()));
+            counter.inc()
+        }
+    };
+}
+
+/// One pass over all outboxes serves all gauges of a scrape.
+struct Looks {
+    hub: Weak<Hub>,
+    last: Mutex<Option<(Instant, Load)>>,
+}
+
+impl Looks {
+    fn look(&self) -> Load {
+        let mut last = self.last.lock();
+        if let Some((at, load)) = &*last
+            && at.elapsed() < Duration::from_millis(100)
+        {
+            return *load;
+        }
+        let mut sum = Load::default();
+        if let Some(hub) = self.hub.upgrade() {
+            hub.registry.each(|peer| sum += peer.outbox.load());
+        }
+        *last = Some((Instant::now(), sum));
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::DESCRIPTION;
+
+    #[test]
+    fn every_limit_of_the_gateway_is_told_by_a_metric() {
+        for limit in DESCRIPTION.limits {
+            assert!(
+                METRICS.iter().any(|metric| metric.tells.contains(&limit.what)),
+                "no metric tells of `{}`",
+                limit.what
+            );
+        }
+        let limits: Vec<_> = DESCRIPTION.limits.iter().map(|limit| limit.what).collect();
+        for told in METRICS.iter().flat_map(|metric| metric.tells) {
+            assert!(limits.contains(told), "`{told}` is no limit");
+        }
+    }
+}
