@@ -16,6 +16,7 @@ const ENUM_FIELDS: &[(&str, &str)] = &[
     ("CreateConversation.type", "conversation_type"),
     ("ConversationInfo.type", "conversation_type"),
     ("ConversationInfo.role", "role"),
+    ("ConversationInfo.fanout", "fanout_mode"),
     ("ConversationChanged.change", "conversation_change"),
     ("ConversationChanged.role", "role"),
     ("ConversationChanged.type", "conversation_type"),
@@ -77,6 +78,7 @@ const UNSET_ENUMS_SKIPPED: &[&str] = &[
     "ConversationChanged.role",
     "ConversationChanged.type",
     "ConversationInfo.role",
+    "ConversationInfo.fanout",
     "MemberInfo.role",
 ];
 

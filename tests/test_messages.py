@@ -183,7 +183,7 @@ def test_conversations_count_on_their_own(server, connect):
     assert [alice.sent(name, "x")["seq"] for name in "aabab"] == [1, 2, 1, 3, 2]
 
 
-@pytest.mark.parametrize("text", ["😀👨‍👩‍👧", "e\u0301 ≠ é", "שלום עולם", "a\n\tb\\\"", "\u2028 end", "x" * 30_000])
+@pytest.mark.parametrize("text", ["😀👨‍👩‍👧", "e\u0301 ≠ é", "שלום עולם", "a\n\tb\\\"", "\u2028 end", "x" * 10_000])
 def test_text_arrives_as_it_was_sent(connect, text):
     alice, bob = connect("alice"), connect("bob", format="proto")
     alice.sent("lobby", text)

@@ -24,6 +24,18 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+impl Answer {
+    /// # Errors
+    /// When the request was not done.
+    pub(crate) fn expect_success(&self, doing: &str) -> Result<(), Failure> {
+        if (200..300).contains(&self.status) {
+            return Ok(());
+        }
+        let body = String::from_utf8_lossy(&self.body);
+        Err(Failure::new(format!("{doing} was answered {}: {body}", self.status)))
+    }
+}
+
 impl Http {
     pub(crate) fn connect(address: SocketAddr) -> Result<Self, Failure> {
         let doing = || format!("connecting to http://{address}");
@@ -45,6 +57,12 @@ impl Http {
         let headers =
             format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
         self.ask("POST", path, &headers, json)
+    }
+
+    pub(crate) fn put(&mut self, path: &str, token: &str, json: &[u8]) -> Result<Answer, Failure> {
+        let headers =
+            format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        self.ask("PUT", path, &headers, json)
     }
 
     fn ask(

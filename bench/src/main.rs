@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
-use load::{acks, history, mongo, replay, restart, search, throughput};
+use load::{acks, connections, fanout, history, mongo, replay, restart, search, throughput};
 use report::Report;
 use server::ServerArgs;
 
@@ -66,6 +66,11 @@ enum Command {
     Restart(restart::RestartArgs),
     History(history::HistoryArgs),
     Search(search::SearchArgs),
+    Connections(connections::ConnectionsArgs),
+    Fanout(fanout::FanoutArgs),
+    Notify(fanout::notify::NotifyArgs),
+    #[command(hide = true)]
+    Ceiling(fanout::ceiling::CeilingArgs),
     Mongo(mongo::MongoArgs),
     Graph(graph::GraphArgs),
     Check(compile::CheckArgs),
@@ -85,6 +90,10 @@ fn main() -> ExitCode {
         Command::Restart(args) => show(restart::run(server, args)),
         Command::History(args) => show(history::run(server, args)),
         Command::Search(args) => show(search::run(server, args)),
+        Command::Connections(args) => show(connections::run(server, args)),
+        Command::Notify(args) => show(fanout::notify::run(server, args)),
+        Command::Fanout(args) => show(fanout::run(server, args)),
+        Command::Ceiling(args) => fanout::ceiling::serve(args).map(|()| Vec::new()),
         Command::Mongo(args) => show(mongo::run(server, args)),
         Command::Graph(args) => show(graph::run(&server.config, args)),
         Command::Check(args) => show(compile::run(&server.config, args)),

@@ -25,6 +25,11 @@ pub(crate) fn conversation(number: u32) -> String {
     format!("g{number}")
 }
 
+/// A user of a herd, which is no session's.
+pub(crate) fn herd_user(number: u32) -> String {
+    format!("h{number}")
+}
+
 /// The number in a name that starts with `prefix`.
 pub(crate) fn number(prefix: char, name: &str) -> Option<u32> {
     name.strip_prefix(prefix)?.parse().ok()

@@ -206,7 +206,7 @@ impl Drop for Server {
 }
 
 /// A thousand clients need as many sockets, here and in the child, which inherits the limit.
-fn raise_socket_limit() {
+pub(crate) fn raise_socket_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

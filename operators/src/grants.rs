@@ -148,8 +148,8 @@ impl Door {
                 let row = change.banned.then_some(Row::Banned);
                 self.set(id, &change.user_id, |present| &mut present.banned, row, out);
             }
-            // Content goes, or is kept longer; standing stays.
-            Some(fact::Change::Erased(_) | fact::Change::Level(_)) => {}
+            // Content goes, is kept longer or comes another way; standing stays.
+            Some(fact::Change::Erased(_) | fact::Change::Level(_) | fact::Change::Fanout(_)) => {}
             None => {} // written by a later version; this one knows no relation for it
         }
     }

@@ -60,6 +60,7 @@ pub(crate) mod names {
     by_name!(message_type, MessageType);
     by_name!(conversation_type, ConversationType);
     by_name!(role, Role);
+    by_name!(fanout_mode, FanoutMode);
     by_name!(ack_status, AckStatus);
     by_name!(error_code, ErrorCode);
     by_name!(conversation_change, ConversationChange);

@@ -9,7 +9,7 @@ use crate::keys::Keys;
 use crate::log::{CursorsMoved, Fact};
 pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
 pub use crate::submission::{IdForm, Reference, Referent, Submission, Target, Verdict};
-use crate::ticket::Ticket;
+use crate::ticket::{Credit, Ticket};
 use crate::wire::{self, envelope::Body};
 
 /// A position in the log: the number of the record, from 1.
@@ -41,7 +41,9 @@ pub enum RecordType {
     Moves,
     Moved,
     Nudge,
+    Typing,
     FanoutStats,
+    FanoutCost,
     Row,
     Partial,
 }
@@ -117,8 +119,12 @@ pub enum Record {
     Moved(Arc<Moved>),
     /// A device is asked to pull what it has not confirmed.
     Nudge(Arc<Nudge>),
+    /// Somebody writes something.
+    Typing(Arc<Typing>),
     /// One fan-out, for analysts.
     FanoutStats(FanoutStats),
+    /// How long one fan-out took, told back to who decides how the next one goes.
+    FanoutCost(Arc<FanoutCost>),
     /// A record that the file made up: fields by the schema of its port.
     Row(Arc<Row>),
     /// What one half of a split node tells the other; see [`Partial`].
@@ -152,7 +158,9 @@ impl Record {
             Self::Moves(_) => RecordType::Moves,
             Self::Moved(_) => RecordType::Moved,
             Self::Nudge(_) => RecordType::Nudge,
+            Self::Typing(_) => RecordType::Typing,
             Self::FanoutStats(_) => RecordType::FanoutStats,
+            Self::FanoutCost(_) => RecordType::FanoutCost,
             Self::Row(_) => RecordType::Row,
             Self::Partial(_) => RecordType::Partial,
         }
@@ -294,6 +302,10 @@ pub enum Wish {
         user_id: String,
         level: String,
     },
+    /// How the messages of a conversation come to its members. For the control API alone.
+    PinFanout {
+        mode: wire::FanoutMode,
+    },
 }
 
 /// Longest fact, encoded. Every log takes a fact of this size; a command that would make a longer one is
@@ -425,6 +437,25 @@ pub struct Delivery {
     pub to: Arc<[Arc<str>]>,
     /// The session that caused it and already has its reply.
     pub except: u64,
+    pub band: Band,
+}
+
+/// How urgent a delivery is; the first is served most. Source: SPEC G8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Band {
+    /// Notices of the system and control.
+    P0,
+    /// One-to-one conversations and small groups.
+    P1,
+    /// Groups of more than 1,000 members.
+    P2,
+    /// Media in such groups.
+    P3,
+}
+
+impl Band {
+    pub const COUNT: usize = 4;
+    pub const ALL: [Self; Self::COUNT] = [Self::P0, Self::P1, Self::P2, Self::P3];
 }
 
 /// What is pushed.
@@ -435,6 +466,34 @@ pub enum Event {
     Recalled(Arc<wire::Recalled>),
     Receipt(Arc<wire::Receipt>),
     Status(Arc<wire::Status>),
+    /// In place of messages, which are pulled.
+    Notify(Arc<wire::Notify>),
+    /// Worth nothing a moment later.
+    Typing(Arc<wire::TypingNotice>),
+}
+
+impl Event {
+    /// The conversation that it is of.
+    pub fn conversation_id(&self) -> &str {
+        match self {
+            Self::Message(entry) => &entry.message.conversation_id,
+            Self::ConversationChanged(changed) => &changed.conversation_id,
+            Self::Receipt(receipt) => &receipt.conversation_id,
+            Self::Recalled(recalled) => &recalled.conversation_id,
+            Self::Status(status) => &status.conversation_id,
+            Self::Notify(notify) => &notify.conversation_id,
+            Self::Typing(typing) => &typing.conversation_id,
+        }
+    }
+}
+
+/// A session's user writes something in a conversation.
+#[derive(Debug)]
+pub struct Typing {
+    pub session: Arc<Session>,
+    pub conversation_id: String,
+    /// Its share of the ingest. Nobody waits for a reply.
+    pub credit: Option<Box<dyn Credit>>,
 }
 
 /// A device says how far it, or its user, has come in a conversation.
@@ -476,8 +535,18 @@ pub struct Nudge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FanoutStats {
     pub conversation_type: wire::ConversationType,
+    /// Whether the message itself is pushed; else its receivers are told to pull.
+    pub direct: bool,
     pub recipients: u32,
     pub bytes: u32,
     /// From the time of the message (when it was ordered) to its fan-out, in milliseconds.
+    pub cost_ms: u32,
+}
+
+/// How long a fan-out took, from its decision until every outbox had it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FanoutCost {
+    pub conversation_id: Arc<str>,
+    pub recipients: u32,
     pub cost_ms: u32,
 }

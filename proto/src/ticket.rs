@@ -19,6 +19,12 @@ pub trait Requester: Send + Sync {
 /// A share of a worker's bounded ingest, given back when dropped.
 pub trait Credit: Send + Sync {}
 
+impl fmt::Debug for dyn Credit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credit")
+    }
+}
+
 /// The right to answer one command, shared by all records that came from it.
 #[derive(Clone)]
 pub struct Ticket(Arc<Pending>);

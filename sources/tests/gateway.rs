@@ -12,7 +12,7 @@ use imflow_kind::testing::FakeInjector;
 use imflow_kind::testing::io_context;
 use imflow_kind::{Form, IoContext, Options, Outboxes, Roles, Source, Value};
 use imflow_proto::Record;
-use imflow_proto::record::{Delivery, Entry, Event};
+use imflow_proto::record::{Band, Delivery, Entry, Event};
 use imflow_proto::wire::Message as Stored;
 use imflow_sources::auth::Secrets;
 use imflow_sources::{HttpListener, kinds};
@@ -111,6 +111,7 @@ fn committed(submission: &imflow_proto::record::Submission, seq: u64) -> Vec<Rec
         event: Event::Message(Arc::clone(&entry)),
         to: ["alice", "bob"].map(Arc::from).into(),
         except: submission.session.number,
+        band: Band::P1,
     };
     vec![Record::Committed(entry), Record::Delivery(Arc::new(delivery))]
 }

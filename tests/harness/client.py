@@ -27,6 +27,8 @@ class Client:
         self.welcome = self.goodbye = self.close_code = self.close_reason = None
         self.is_closed = False
         self.changed = threading.Condition()
+        self.reads = threading.Event()
+        self.reads.set()
         self.socket = connect(
             url,
             subprotocols=[self.codec.subprotocol],
@@ -122,6 +124,13 @@ class Client:
         with self.changed:
             return [event[kind] for event in self.pushes if kind in event]
 
+    def pause(self):
+        """Reads nothing more: what the server sends fills the buffers on the way."""
+        self.reads.clear()
+
+    def resume(self):
+        self.reads.set()
+
     # ---- the end ------------------------------------------------------------------------------
 
     def wait_closed(self, timeout=PATIENCE):
@@ -134,6 +143,7 @@ class Client:
     def _read(self):
         try:
             while True:
+                self.reads.wait()
                 for envelope in self.codec.decode(self.socket.recv()):
                     self._take(envelope)
         except ConnectionClosed as error:

@@ -59,6 +59,7 @@ const PLAY: &[(&str, &str)] = &[
         r#"{"id":7,"createConversation":{"conversationId":"new","type":"GROUP","members":["bob"]}}"#,
     ),
     ("alice/phone", r#"{"id":8,"history":{"conversationId":"lobby","afterSeq":0,"limit":10}}"#),
+    ("alice/phone", r#"{"id":33,"typing":{"conversationId":"lobby"}}"#),
     // What refers to a message asks the log for it.
     (
         "alice/phone",

@@ -180,7 +180,13 @@ impl Rig {
 
 fn record(number: u64) -> Record {
     let conversation_type = ConversationType::Group;
-    let stats = FanoutStats { conversation_type, recipients: number as u32, bytes: 0, cost_ms: 0 };
+    let stats = FanoutStats {
+        conversation_type,
+        direct: true,
+        recipients: number as u32,
+        bytes: 0,
+        cost_ms: 0,
+    };
     Record::FanoutStats(stats)
 }
 

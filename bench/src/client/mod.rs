@@ -8,6 +8,7 @@ mod crowd;
 mod event;
 mod frame;
 mod handshake;
+mod herd;
 mod json;
 mod outgoing;
 mod pending;
@@ -20,6 +21,7 @@ use std::rc::Rc;
 use crate::failure::Failure;
 pub(crate) use crowd::{Crowd, CrowdPlan, Window};
 pub(crate) use handshake::Door;
+pub(crate) use herd::{Herd, upgrade};
 pub(crate) use pending::Page;
 pub(crate) use session::Session;
 
@@ -33,4 +35,9 @@ pub(crate) async fn connect(
     let (session, read, buffer) = Session::open(number, door, conversations, crowd).await?;
     tokio::task::spawn_local(reading::run(Rc::clone(&session), read, buffer));
     Ok(session)
+}
+
+/// Appends one text frame, as a client sends it.
+pub(crate) fn text_frame(text: &str, into: &mut Vec<u8>) {
+    frame::write(frame::TEXT, text.as_bytes(), into);
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod acks;
 mod background;
+pub(crate) mod connections;
+pub(crate) mod fanout;
 mod fleet;
 pub(crate) mod history;
 pub(crate) mod mongo;

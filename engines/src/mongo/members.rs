@@ -43,7 +43,8 @@ impl Members {
                     false => self.levels.insert(user_id, level),
                 };
             }
-            Some(Change::Mute(_) | Change::Ban(_) | Change::Erased(_)) | None => {}
+            Some(Change::Mute(_) | Change::Ban(_) | Change::Erased(_) | Change::Fanout(_))
+            | None => {}
         }
     }
 

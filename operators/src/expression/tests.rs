@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use imflow_proto::RecordType;
-use imflow_proto::record::{Delivery, Event, FanoutStats};
+use imflow_proto::record::{Band, Delivery, Event, FanoutStats};
 use imflow_proto::wire::ConversationType;
 
 use super::*;
@@ -103,6 +103,7 @@ fn mistakes_are_told_at_their_place() {
 fn other_record_types_have_their_own_fields() {
     let stats = FanoutStats {
         conversation_type: ConversationType::Group,
+        direct: true,
         recipients: 3,
         bytes: 9,
         cost_ms: 1,
@@ -114,8 +115,12 @@ fn other_record_types_have_their_own_fields() {
     .unwrap();
     assert_eq!(predicate.holds(&Record::FanoutStats(stats)), Ok(true));
     let Record::Committed(it) = record() else { unreachable!() };
-    let delivery =
-        Delivery { event: Event::Message(Arc::clone(&it)), to: ["bob".into()].into(), except: 0 };
+    let delivery = Delivery {
+        event: Event::Message(Arc::clone(&it)),
+        to: ["bob".into()].into(),
+        except: 0,
+        band: Band::P1,
+    };
     let predicate = Predicate::compile(
         &Shape::Native(RecordType::Delivery),
         "'bob' in recipients && size(recipients) == 1",

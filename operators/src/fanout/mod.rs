@@ -1,28 +1,33 @@
 //! Says who gets what: each durable message and each notice, with the online members as one shared list.
 //!
-//! A message to 10,000 members is one record here; it is expanded where the connections are. Nothing leaves
+//! A message to 10,000 members is one record here; it is expanded where the connections are. Where pushing it
+//! would cost too much, its members are told to pull it instead, once for many messages. Nothing leaves
 //! for a conversation of which nobody is online. Facts tell who was added or removed, grants who is reached;
 //! the grants of a fact may come before or after it inside an epoch, so they count from the next epoch
 //! on: a notice is always made from the membership before its fact.
 
+mod merged;
 mod notices;
+mod pace;
 mod receipts;
 mod rooms;
 
 use std::sync::Arc;
 
 use imflow_kind::{
-    Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Out, Port,
+    Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Options, Out, Port,
     StartError, State, Time,
 };
-use imflow_proto::record::{Delivery, Entry, Event, FanoutStats, GrantChange};
-use imflow_proto::wire::MessageType;
-use imflow_proto::{Record, RecordType};
+use imflow_proto::record::{Band, Delivery, Entry, Event, FanoutStats, GrantChange, Typing};
+use imflow_proto::wire::{MessageType, Notify, TypingNotice};
+use imflow_proto::{Fingerprint, Record, RecordType};
 
-use rooms::Rooms;
+use merged::{Merged, Notice};
+use pace::Pace;
+use rooms::{Recipients, Rooms};
 
-/// `messages: Committed`, `facts: Fact`, `grants: Grant`, `online: Online`, `moved: Moved` →
-/// `deliveries: Delivery`, `stats: FanoutStats`
+/// `messages: Committed`, `facts: Fact`, `grants: Grant`, `online: Online`, `moved: Moved`, `typing: Typing`,
+/// `costs: FanoutCost` → `deliveries: Delivery`, `stats: FanoutStats`
 ///
 /// Errors: none. Source: SPEC M10.
 pub const DESCRIPTION: Description = Description {
@@ -33,7 +38,12 @@ pub const DESCRIPTION: Description = Description {
           the banned are left out. Whose message somebody else has revoked is told so, as a member or not. Changes of \
           conversations are told to their members, in conversations of more than \
           1,000 members only to those affected. Moves of cursors become receipts: for all online members where there are \
-          at most `receipts` members, else for the devices of the user whose cursor it is.",
+          at most `receipts` members, else for the devices of the user whose cursor it is.\n\n\
+          A message is pushed as it is while at most `direct_up_to` members are online, the last fan-out of its conversation took at \
+          most `direct_cost` and it has at most `direct_bytes`; else the members get a `notify` and pull it, one notice for all \
+          that is said within `notify_every`. With `costs` the first bound follows what fan-outs take, down to a tenth. \
+          `PUT /v1/conversations/{id}/fanout` pins a conversation to either way. Who types is told to the members of \
+          conversations of up to 1,000 members.",
     key: Key::Conversation,
     state: State::Log,
     inputs: &[
@@ -43,21 +53,49 @@ pub const DESCRIPTION: Description = Description {
         Port::of("online", &[RecordType::Online], "users that came online or went offline"),
         Port::of("moved", &[RecordType::Moved], "durable moves of cursors, for receipts")
             .optional(),
+        Port::of("typing", &[RecordType::Typing], "who writes something").optional(),
+        Port::of("costs", &[RecordType::FanoutCost], "how long fan-outs took").optional(),
     ],
     outputs: &[
         Port::of("deliveries", &[RecordType::Delivery], "events and the users that get them"),
         Port::of(
             "stats",
             &[RecordType::FanoutStats],
-            "one record a message: recipients, bytes, and the time since it was ordered",
+            "one record a message: recipients, whether it is pushed to them, bytes, and the time since it was ordered",
         ),
     ],
-    options: &[Opt::new(
-        "receipts",
-        OptType::Integer(0, 10_000),
-        "100",
-        "members up to which receipts go to all of them",
-    )],
+    options: &[
+        Opt::new(
+            "receipts",
+            OptType::Integer(0, 10_000),
+            "100",
+            "members up to which receipts go to all of them",
+        ),
+        Opt::new(
+            "direct_up_to",
+            OptType::Integer(0, 10_000_000),
+            "1000",
+            "online members up to which messages are pushed; with more they are told of, and pulled",
+        ),
+        Opt::new(
+            "direct_bytes",
+            OptType::Size(0, 16 << 20),
+            "10KiB",
+            "longer messages are told of, and pulled",
+        ),
+        Opt::new(
+            "direct_cost",
+            OptType::Duration(1, 600_000),
+            "200ms",
+            "after a fan-out that took longer, messages of its conversation are told of for 10 s",
+        ),
+        Opt::new(
+            "notify_every",
+            OptType::Duration(0, 600_000),
+            "1s",
+            "messages of a conversation within this time are told of at once",
+        ),
+    ],
     provides: &[],
     limits: &[
         Limit {
@@ -70,10 +108,15 @@ pub const DESCRIPTION: Description = Description {
             bound: "`receipts`",
             policy: "only the user's own devices; others ask with `cursors`",
         },
+        Limit {
+            what: "conversations with merged notices",
+            bound: "those told of within `notify_every`",
+            policy: "one notice each, with the last seq",
+        },
     ],
     example: "[operators.fanout]\n\
               kind = \"fanout\"\n\
-              inputs = { messages = [\"store.committed\"], facts = [\"store.facts\"], grants = [\"grants\"], online = [\"routes\"], moved = [\"store.moved\"] }\n",
+              inputs = { messages = [\"store.committed\"], facts = [\"store.facts\"], grants = [\"grants\"], online = [\"routes\"], moved = [\"store.moved\"], typing = [\"clients.typing\"], costs = [\"clients.costs\"] }\n",
     ..Description::EMPTY
 };
 
@@ -81,18 +124,18 @@ const GRANTS: usize = 2;
 const DELIVERIES: usize = 0;
 const STATS: usize = 1;
 
-#[derive(Default)]
 pub(crate) struct Fanout {
     rooms: Rooms,
     /// Grants whose epoch may still bring their fact.
     arriving: Vec<(Time, Arc<GrantChange>)>,
     /// Members up to which receipts go to all of them.
     receipts: usize,
+    pace: Pace,
+    merged: Merged,
 }
 
 pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError> {
-    let receipts = context.options.integer("receipts") as usize;
-    Ok(Box::new(Fanout { receipts, ..Fanout::default() }))
+    Ok(Box::new(Fanout::new(context.options)))
 }
 
 impl Operator for Fanout {
@@ -118,13 +161,38 @@ impl Operator for Fanout {
                 }
                 Record::Grant(change) if port == GRANTS => self.arriving.push((now, change)),
                 Record::Online(change) => self.rooms.set_online(&change.user_id, change.online),
+                Record::Typing(typing) => self.typing(&typing, out),
+                Record::FanoutCost(cost) => self.pace.learn(now, &cost),
                 record => crate::misrouted("fanout", &record),
             }
         }
     }
+
+    fn next_deadline(&self) -> Option<Time> {
+        self.merged.next_deadline()
+    }
+
+    fn on_time(&mut self, now: Time, out: &mut Out) {
+        self.settle(now);
+        let rooms = &mut self.rooms;
+        self.merged.on_time(now, |conversation, notice| {
+            let to = rooms.audience(conversation).map(|(_, to)| to).filter(|to| !to.is_empty());
+            out.port(DELIVERIES).extend(to.map(|to| notify(notice, &to)));
+        });
+    }
 }
 
 impl Fanout {
+    fn new(options: &Options) -> Self {
+        Self {
+            rooms: Rooms::default(),
+            arriving: Vec::new(),
+            receipts: options.integer("receipts") as usize,
+            pace: Pace::from_options(options),
+            merged: Merged::new(options.duration("notify_every").as_millis() as u64),
+        }
+    }
+
     /// Lets the grants of earlier epochs count, in their order.
     fn settle(&mut self, now: Time) {
         if self.arriving.first().is_some_and(|(time, _)| *time < now) {
@@ -135,23 +203,69 @@ impl Fanout {
     }
 
     fn message(&mut self, now: Time, committed: Arc<Entry>, out: &mut Out) {
-        let message = &committed.message;
-        let Some((room, to)) = self.rooms.audience(committed.keys.conversation) else { return };
+        let (message, conversation) = (&committed.message, committed.keys.conversation);
+        let Some((room, to)) = self.rooms.audience(conversation) else { return };
+        let bytes = message.text.len() + message.payload.len();
+        let direct = self.pace.is_direct(now, room.mode, conversation, to.len(), bytes);
         let stats = FanoutStats {
             conversation_type: room.kind,
+            direct,
             recipients: to.len() as u32,
-            bytes: (message.text.len() + message.payload.len()) as u32,
+            bytes: bytes as u32,
             cost_ms: (now.ms() as i64 - message.created_at).clamp(0, i64::from(u32::MAX)) as u32,
         };
         out.send(STATS, Record::FanoutStats(stats));
+        let band = band(room.is_large(), message.r#type());
         let is_revoke = message.r#type() == MessageType::Revoke;
         let recalled = is_revoke.then(|| notices::of_revoke(&self.rooms, message)).flatten();
         if !to.is_empty() {
             let except = committed.session.as_ref().map_or(0, |session| session.number);
-            let delivery = Delivery { event: Event::Message(committed), to, except };
-            out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
+            if direct {
+                // What is still to be told of comes before.
+                let earlier = self.merged.take(conversation);
+                out.port(DELIVERIES).extend(earlier.map(|earlier| notify(earlier, &to)));
+                let delivery = Delivery { event: Event::Message(committed), to, except, band };
+                out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
+            } else {
+                let conversation_id = message.conversation_id.clone();
+                let notice = Notice { conversation_id, up_to_seq: message.seq, except };
+                let due = self.merged.add(now, conversation, notice);
+                out.port(DELIVERIES).extend(due.map(|due| notify(due, &to)));
+            }
         }
         out.port(DELIVERIES).extend(recalled.map(|notice| Record::Delivery(Arc::new(notice))));
+    }
+
+    fn typing(&mut self, typing: &Typing, out: &mut Out) {
+        let (id, user) = (&typing.conversation_id, &typing.session.user_id);
+        if !self.rooms.is_member(id, user) || self.rooms.is_large(id) {
+            return;
+        }
+        let Some((_, to)) = self.rooms.audience(Fingerprint::of(id)) else { return };
+        let notice = TypingNotice { conversation_id: id.clone(), user_id: user.to_string() };
+        let event = Event::Typing(Arc::new(notice));
+        let delivery = Delivery { event, to, except: typing.session.number, band: Band::P3 };
+        out.send(DELIVERIES, Record::Delivery(Arc::new(delivery)));
+    }
+}
+
+fn notify(notice: Notice, to: &Recipients) -> Record {
+    let Notice { conversation_id, up_to_seq, except } = notice;
+    let event = Event::Notify(Arc::new(Notify { conversation_id, up_to_seq }));
+    // As urgent as what it stands for: many have to be told.
+    Record::Delivery(Arc::new(Delivery { event, to: Arc::clone(to), except, band: Band::P2 }))
+}
+
+/// Source: SPEC G8.
+fn band(is_large: bool, kind: MessageType) -> Band {
+    let is_media = matches!(
+        kind,
+        MessageType::Image | MessageType::Audio | MessageType::Video | MessageType::File
+    );
+    match (is_large, is_media) {
+        (false, _) => Band::P1,
+        (true, false) => Band::P2,
+        (true, true) => Band::P3,
     }
 }
 

@@ -1,22 +1,21 @@
 //! Who is told of a change of a conversation, and of a revoke.
 //!
 //! Membership is what it was before the fact, so that a new member can be told from one with a new role.
-//! In conversations of at most [`SMALL`] members everybody is told; in larger ones only those affected.
+//! In conversations of at most [`LARGE`] members everybody is told; in larger ones only those affected.
 //! Mutes and bans are told to nobody: those concerned learn it when they send.
 
 use std::sync::Arc;
 
 use imflow_proto::Fingerprint;
 use imflow_proto::log::{ConversationCreated, Fact, MembersChanged, fact};
-use imflow_proto::record::{Delivery, Event};
+use imflow_proto::record::{Band, Delivery, Event};
 use imflow_proto::wire::{
     ConversationChange, ConversationChanged, MemberInfo, Message, Recalled, Role,
 };
 
+#[cfg(doc)]
+use super::rooms::LARGE;
 use super::rooms::{Recipients, Rooms};
-
-/// Conversations of at most so many members tell all of them.
-const SMALL: usize = 1_000;
 
 /// Calls `deliver` with each notice that somebody online gets.
 pub(super) fn of_fact(rooms: &mut Rooms, fact: &Fact, deliver: impl FnMut(Delivery)) {
@@ -26,6 +25,9 @@ pub(super) fn of_fact(rooms: &mut Rooms, fact: &Fact, deliver: impl FnMut(Delive
         }
         Some(fact::Change::Members(change)) => {
             of_members(rooms, &fact.conversation_id, change, deliver)
+        }
+        Some(fact::Change::Fanout(change)) => {
+            rooms.room(&fact.conversation_id).mode = change.mode();
         }
         _ => {}
     }
@@ -46,7 +48,8 @@ pub(super) fn of_revoke(rooms: &Rooms, revoke: &Message) -> Option<Delivery> {
         at: revoke.created_at,
     };
     let to = Arc::from([Arc::clone(sender)]);
-    Some(Delivery { event: Event::Recalled(Arc::new(recalled)), to, except: 0 })
+    let event = Event::Recalled(Arc::new(recalled));
+    Some(Delivery { event, to, except: 0, band: Band::P0 })
 }
 
 fn of_created(
@@ -76,7 +79,7 @@ fn of_members(
     change: &MembersChanged,
     mut deliver: impl FnMut(Delivery),
 ) {
-    let small = rooms.members(id) <= SMALL;
+    let small = !rooms.is_large(id);
     let staying = if small { staying(rooms, id, change) } else { Recipients::default() };
     let room = rooms.room(id);
     let template = ConversationChanged {
@@ -135,6 +138,7 @@ fn online<'a>(rooms: &Rooms, users: impl Iterator<Item = &'a str>) -> Recipients
 
 fn send(notice: &Arc<ConversationChanged>, to: Recipients, deliver: &mut impl FnMut(Delivery)) {
     if !to.is_empty() {
-        deliver(Delivery { event: Event::ConversationChanged(Arc::clone(notice)), to, except: 0 });
+        let event = Event::ConversationChanged(Arc::clone(notice));
+        deliver(Delivery { event, to, except: 0, band: Band::P0 });
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use imflow_proto::Fingerprint;
 use imflow_proto::log::CursorsMoved;
-use imflow_proto::record::{Delivery, Event};
+use imflow_proto::record::{Band, Delivery, Event};
 use imflow_proto::wire::Receipt;
 
 use super::rooms::{Recipients, Rooms};
@@ -37,6 +37,7 @@ pub(super) fn of_moves(
             delivered: row.delivered(),
             read: row.read,
         };
-        deliver(Delivery { event: Event::Receipt(Arc::new(receipt)), to, except: 0 });
+        let event = Event::Receipt(Arc::new(receipt));
+        deliver(Delivery { event, to, except: 0, band: Band::P1 });
     }
 }

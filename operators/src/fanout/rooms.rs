@@ -7,9 +7,13 @@
 use std::sync::Arc;
 
 use imflow_proto::record::{Grant, GrantChange, GrantSubject};
-use imflow_proto::wire::{ConversationType, Role};
+use imflow_proto::wire::{ConversationType, FanoutMode, Role};
 use imflow_proto::{Fingerprint, FingerprintMap};
 use rapidhash::RapidHashMap;
+
+/// A conversation of more members is large: its messages wait behind those of others, and not everybody
+/// is told of every change in it. Source: SPEC G8.
+pub(super) const LARGE: usize = 1_000;
 
 /// The users that an event goes to.
 pub(super) type Recipients = Arc<[Arc<str>]>;
@@ -25,6 +29,7 @@ pub(super) struct Rooms {
 pub(super) struct Room {
     pub(super) kind: ConversationType,
     pub(super) name: Box<str>,
+    pub(super) mode: FanoutMode,
     /// Numbers of the members that can be reached: the banned are not among them.
     members: Vec<u32>,
     /// The online ones, until something changes.
@@ -77,8 +82,16 @@ impl Rooms {
     }
 
     pub(super) fn members(&self, conversation: &str) -> usize {
-        let room = self.by_id.get(&Fingerprint::of(conversation));
-        room.map_or(0, |room| self.rooms[*room as usize].members.len())
+        self.known(conversation).map_or(0, |room| room.members.len())
+    }
+
+    pub(super) fn is_large(&self, conversation: &str) -> bool {
+        self.known(conversation).is_some_and(Room::is_large)
+    }
+
+    fn known(&self, conversation: &str) -> Option<&Room> {
+        let room = self.by_id.get(&Fingerprint::of(conversation))?;
+        Some(&self.rooms[*room as usize])
     }
 
     /// A user's shared id, if online.
@@ -137,6 +150,12 @@ impl Rooms {
             self.rooms.push(Room::default());
             self.rooms.len() as u32 - 1
         })
+    }
+}
+
+impl Room {
+    pub(super) fn is_large(&self) -> bool {
+        self.members.len() > LARGE
     }
 }
 

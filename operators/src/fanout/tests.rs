@@ -1,19 +1,32 @@
+use std::time::Duration;
+
+use imflow_kind::Value;
 use imflow_kind::testing::{Driver, drive};
 use imflow_proto::Fingerprint;
 use imflow_proto::log::{
-    ConversationCreated, Cursors, CursorsMoved, DeviceCursor, MembersChanged, fact,
+    ConversationCreated, Cursors, CursorsMoved, DeviceCursor, FanoutChanged, MembersChanged, fact,
 };
-use imflow_proto::record::{Grant, Moved, OnlineChange};
-use imflow_proto::wire::{Action, ConversationChange, ConversationType, Role};
+use imflow_proto::record::{FanoutCost, Grant, Moved, OnlineChange};
+use imflow_proto::wire::{Action, ConversationChange, ConversationType, FanoutMode, Role};
 
 use super::*;
-use crate::testing::{Dice, Sender, committed, conversation, fact, grant, member};
+use crate::testing::{Dice, Sender, committed, conversation, fact, grant, member, options};
 
 const TRIO: [(&str, Role); 3] =
     [("alice", Role::Owner), ("bob", Role::Member), ("carol", Role::Member)];
 
+fn defaults() -> Options {
+    options([
+        ("receipts", Value::Integer(100)),
+        ("direct_up_to", Value::Integer(1_000)),
+        ("direct_bytes", Value::Size(10 << 10)),
+        ("direct_cost", Value::Duration(Duration::from_millis(200))),
+        ("notify_every", Value::Duration(Duration::from_secs(1))),
+    ])
+}
+
 fn fanout(online: &[&str]) -> Driver<Fanout> {
-    let mut driver = drive(Fanout::default(), &DESCRIPTION);
+    let mut driver = drive(Fanout::new(&defaults()), &DESCRIPTION);
     driver.send("grants", conversation("c1", ConversationType::Group, &TRIO));
     for user in online {
         flip(&mut driver, user, true);
@@ -261,5 +274,86 @@ fn lists_equal_a_naive_model_and_idle_users_are_forgotten() {
                 assert_eq!(found, expected, "seed {seed}");
             }
         }
+    }
+}
+
+fn pin(driver: &mut Driver<Fanout>, mode: FanoutMode) {
+    let change = fact::Change::Fanout(FanoutChanged { mode: mode.into() });
+    driver.send("facts", [fact("c1", change)]);
+}
+
+/// What a message of this seq causes: pushed, told of, or neither.
+fn says(driver: &mut Driver<Fanout>, seq: u64) -> Vec<(&'static str, u64, Band)> {
+    driver.send("messages", [Record::Committed(committed("c1", "alice", "x", "hello", seq))]);
+    told(driver)
+}
+
+fn told(driver: &mut Driver<Fanout>) -> Vec<(&'static str, u64, Band)> {
+    let told = |delivery: Arc<Delivery>| match &delivery.event {
+        Event::Message(entry) => ("push", entry.message.seq, delivery.band),
+        Event::Notify(notify) => ("notify", notify.up_to_seq, delivery.band),
+        other => panic!("{other:?}"),
+    };
+    deliveries(driver).into_iter().map(told).collect()
+}
+
+#[test]
+fn a_pinned_conversation_is_told_of_once_a_second_and_what_is_pushed_comes_behind() {
+    let mut driver = fanout(&["alice", "bob"]);
+    pin(&mut driver, FanoutMode::Notify);
+    assert_eq!(says(&mut driver, 1), [("notify", 1, Band::P2)]);
+    for seq in 2..=20 {
+        assert_eq!(says(&mut driver, seq), []);
+    }
+    driver.pass(1_000);
+    assert_eq!(told(&mut driver), [("notify", 20, Band::P2)]);
+    assert_eq!(says(&mut driver, 21), []);
+    pin(&mut driver, FanoutMode::Direct);
+    assert_eq!(says(&mut driver, 22), [("notify", 21, Band::P2), ("push", 22, Band::P1)]);
+    let stats = driver.take("stats").into_iter().map(|record| match record {
+        Record::FanoutStats(stats) => stats.direct,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(stats.filter(|direct| *direct).count(), 1);
+}
+
+#[test]
+fn nobody_is_told_who_has_gone_before_the_notice_is_due() {
+    let mut driver = fanout(&["bob"]);
+    pin(&mut driver, FanoutMode::Notify);
+    says(&mut driver, 1);
+    says(&mut driver, 2);
+    flip(&mut driver, "bob", false);
+    driver.pass(5_000);
+    assert_eq!(told(&mut driver), []);
+}
+
+#[test]
+fn more_than_a_thousand_online_and_slow_fan_outs_are_told_of() {
+    let mut driver = fanout(&[]);
+    let crowd: Vec<String> = (0..1_001).map(|n| format!("u{n}")).collect();
+    let standing = Some(Grant { role: Role::Member, muted_until: 0, banned: false });
+    driver.send("grants", crowd.iter().map(|user| grant("c1", user, standing)));
+    crowd[..1_000].iter().for_each(|user| flip(&mut driver, user, true));
+    assert_eq!(says(&mut driver, 1), [("push", 1, Band::P2)], "large by its members");
+    flip(&mut driver, &crowd[1_000], true);
+    assert_eq!(says(&mut driver, 2), [("notify", 2, Band::P2)]);
+    flip(&mut driver, &crowd[1_000], false);
+    let cost = FanoutCost { conversation_id: "c1".into(), recipients: 1_000, cost_ms: 201 };
+    driver.send("costs", [Record::FanoutCost(Arc::new(cost))]);
+    driver.pass(1_001);
+    assert_eq!(says(&mut driver, 3), [("notify", 3, Band::P2)]);
+}
+
+#[test]
+fn who_types_is_told_to_the_others_if_a_member() {
+    let mut driver = fanout(&["alice", "bob"]);
+    for (user, told) in [("alice", 1), ("mallory", 0)] {
+        let session = Sender::new(user, "phone").session;
+        let typing = Typing { session, conversation_id: "c1".into(), credit: None };
+        driver.send("typing", [Record::Typing(Arc::new(typing))]);
+        let deliveries = deliveries(&mut driver);
+        assert_eq!(deliveries.len(), told, "{user}");
+        assert!(deliveries.iter().all(|delivery| delivery.except == 7));
     }
 }

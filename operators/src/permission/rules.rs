@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use imflow_proto::Fingerprint;
 use imflow_proto::id;
 use imflow_proto::log::{
-    BanChanged, ConversationCreated, Erased, LevelChanged, MembersChanged, MuteChanged, fact,
+    BanChanged, ConversationCreated, Erased, FanoutChanged, LevelChanged, MembersChanged,
+    MuteChanged, fact,
 };
 use imflow_proto::record::{Command, Grant, Reference, Verdict, Wish};
 use imflow_proto::wire::{
-    ConversationInfo, ConversationType, Done, Error, ErrorCode, MemberInfo, Role, envelope::Body,
+    ConversationInfo, ConversationType, Done, Error, ErrorCode, FanoutMode, MemberInfo, Role,
+    envelope::Body,
 };
 
 use super::standing::{Conversation, Standing, is_member};
@@ -65,6 +67,7 @@ impl Case<'_> {
             Wish::Erase { user_id: Some(user) } => self.erase(user),
             Wish::Erase { user_id: None } => existing().and_then(|_| self.erase("")),
             Wish::SetLevel { user_id, level } => self.set_level(user_id, level),
+            Wish::PinFanout { mode } => existing().and_then(|_| self.pin_fanout(*mode)),
         }
     }
 
@@ -339,6 +342,16 @@ impl Case<'_> {
         }
         let (user_id, level) = (user.into(), level.into());
         let change = fact::Change::Level(LevelChanged { user_id, level });
+        Ok(Ruling::Changes { change, answer: Body::Done(Done {}), deltas: 0 })
+    }
+
+    /// Says how messages come to the members. Nobody's standing changes.
+    fn pin_fanout(&self, mode: FanoutMode) -> Result<Ruling, Error> {
+        if !self.is_admin() {
+            let sentence = "only the control API pins how a conversation's messages come";
+            return Err(refuse(ErrorCode::Forbidden, sentence));
+        }
+        let change = fact::Change::Fanout(FanoutChanged { mode: mode.into() });
         Ok(Ruling::Changes { change, answer: Body::Done(Done {}), deltas: 0 })
     }
 

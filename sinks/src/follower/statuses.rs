@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use imflow_kind::{Bookmark, Injector, Journal, Logged};
 use imflow_proto::Record;
-use imflow_proto::record::{Delivery, Event, Lsn};
+use imflow_proto::record::{Band, Delivery, Event, Lsn};
 use imflow_proto::wire::{AckStatus, Message, Status};
 
 /// Told at one failed attempt; the next one goes on from there.
@@ -78,5 +78,5 @@ fn told(message: &Message, status: AckStatus) -> Record {
         status: status.into(),
     }));
     let to = [Arc::from(&*message.sender_id)].into();
-    Record::Delivery(Arc::new(Delivery { event, to, except: 0 }))
+    Record::Delivery(Arc::new(Delivery { event, to, except: 0, band: Band::P0 }))
 }

@@ -28,6 +28,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/conversations", post(create_conversation))
         .route("/conversations/{id}", get(get_conversation))
+        .route("/conversations/{id}/fanout", put(put_fanout))
         .route("/conversations/{id}/members", get(list_members))
         .route("/conversations/{id}/members/{user}", put(put_member).delete(delete_member))
         .route("/conversations/{id}/mutes/{user}", put(put_mute).delete(delete_mute))
@@ -78,6 +79,14 @@ pub(super) struct Mute {
     /// From now on, such as `10m`
     #[serde(default)]
     r#for: Option<String>,
+}
+
+/// How the messages of a conversation come to its members
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fanout {
+    /// `AUTO`: by the rules of the service; `DIRECT`: pushed; `NOTIFY`: told of, and pulled
+    mode: String,
 }
 
 #[derive(Deserialize)]
@@ -186,6 +195,20 @@ pub(super) async fn delete_mute(
     MemberPath { conversation, user }: MemberPath,
 ) -> Result<Json<Done>, Refusal> {
     shared.change(conversation, Wish::Mute { user_id: user, until: 0 }).await
+}
+
+/// Pin how the messages of a conversation come to its members
+#[utoipa::path(put, path = "/v1/conversations/{id}/fanout", params(("id" = String, Path)), request_body = Fanout, responses((status = 200, description = "in force"), (status = 404)))]
+pub(super) async fn put_fanout(
+    State(shared): State<Arc<Shared>>,
+    ConversationPath(id): ConversationPath,
+    JsonBody(Fanout { mode }): JsonBody<Fanout>,
+) -> Result<Json<Done>, Refusal> {
+    let mode = wire::FanoutMode::from_str_name(&mode).ok_or_else(|| {
+        let sentence = format!("`mode` is `{mode}`; it is AUTO, DIRECT or NOTIFY");
+        Refusal::of(ErrorCode::Invalid, sentence)
+    })?;
+    shared.change(id, Wish::PinFanout { mode }).await
 }
 
 /// Ban a user

@@ -57,6 +57,7 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
     paths(
         facts::create_conversation,
         facts::get_conversation,
+        facts::put_fanout,
         facts::list_members,
         facts::put_member,
         facts::delete_member,

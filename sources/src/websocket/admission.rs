@@ -10,28 +10,34 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use imflow_kind::Injector;
 use imflow_proto::frame::{self, Decoded, Format, Malformed};
+use imflow_proto::record::Typing;
 use imflow_proto::ticket::Credit;
 use imflow_proto::wire::envelope::Body;
-use imflow_proto::wire::{Envelope, Error, ErrorCode};
+use imflow_proto::wire::{Done, Envelope, Error, ErrorCode};
 use imflow_proto::{Record, Requester, Ticket};
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::commands::{self, Intent, Step};
+use super::bands::{REFUSES_P1, REFUSES_P3, hash_of};
+use super::commands::{self, Intent, Step, port};
 use super::frames;
 use super::limits::Limits;
 use super::meters::GateMeters;
 use super::peer::Peer;
 use super::pending::Pending;
+use super::queue::Strain;
 
 /// Answers of the gateway itself that may wait for the socket before the next command is looked at.
 const MAX_BACKLOG: usize = 256 * 1024;
 /// What a command costs beside its bytes.
 const COMMAND_OVERHEAD: usize = 128;
+/// A user who types on is told of again after this time.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// When to come back after BUSY.
 const RETRY_AFTER_MS: u64 = 500;
 
@@ -41,6 +47,8 @@ pub(super) struct Admission {
     inbox: VecDeque<Waiting>,
     /// Since when the first command has had no credit.
     blocked_since: Option<Instant>,
+    /// Where the user was last told to type, and when.
+    told: Option<(u64, Instant)>,
 }
 
 struct Waiting {
@@ -59,6 +67,21 @@ pub(super) enum Admitted {
     Blocked(usize),
 }
 
+/// What the node does not take while its fan-out queue is this full: reads come with the lowest band, messages
+/// and what they cause with the others. Source: SPEC G9.
+fn is_refused(intent: &Intent, fill: usize) -> bool {
+    match intent {
+        Intent::Ask(_) => fill >= REFUSES_P3,
+        Intent::Send(..) | Intent::Mark(..) | Intent::Subscribe(_) => fill >= REFUSES_P1,
+        Intent::Command { .. } => false,
+    }
+}
+
+fn overloaded() -> Error {
+    let sentence = "this node has more to deliver than it can right now; nothing was stored; send again in a moment";
+    Error::of(ErrorCode::Busy, sentence)
+}
+
 /// What admitting needs of the connection.
 pub(super) struct Desk<'a> {
     pub(super) injector: &'a dyn Injector,
@@ -69,6 +92,7 @@ pub(super) struct Desk<'a> {
     /// Where answers of the gateway itself go.
     pub(super) out: &'a mut Vec<u8>,
     pub(super) unanswered: usize,
+    pub(super) strain: Strain,
 }
 
 impl Admission {
@@ -97,14 +121,27 @@ impl Admission {
                 break Admitted::Full;
             }
             let Step::Enter(intent) = &first.step else {
-                self.answer_first(desk);
+                self.answer_first(desk, &mut batches);
                 continue;
             };
+            let worker = desk.injector.worker_of(intent.key(&desk.peer.session));
+            let (port, bytes) = (intent.port(), first.bytes);
+            let held = desk.strain.holds && matches!(intent, Intent::Send(..));
+            if is_refused(intent, desk.strain.fill) {
+                self.refuse_first(desk, overloaded());
+                continue;
+            }
             if desk.unanswered + batches.count >= desk.limits.in_flight {
                 break Admitted::Full;
             }
-            let worker = desk.injector.worker_of(intent.key(&desk.peer.session));
-            match desk.injector.credit(worker, intent.port(), first.bytes) {
+            if held {
+                if self.may_wait(desk.limits) {
+                    break Admitted::Blocked(worker);
+                }
+                self.refuse_first(desk, overloaded());
+                continue;
+            }
+            match desk.injector.credit(worker, port, bytes) {
                 Ok(credit) => {
                     self.blocked_since = None;
                     self.enter_first(desk, worker, credit, &mut batches);
@@ -144,15 +181,48 @@ impl Admission {
         let requester = Arc::clone(desk.peer) as Arc<dyn Requester>;
         let ticket = Ticket::new(id, requester, Some(credit));
         desk.pending.push(desk.peer.clock.now(), ticket.clone());
+        if let Intent::Mark(cursor, _) = &intent {
+            desk.peer.outbox.pulled(hash_of(&cursor.conversation_id), cursor.seq);
+        }
         let port = intent.port();
         batches.add(worker, port, intent.into_record(ticket, Arc::clone(&desk.peer.session)));
     }
 
-    fn answer_first(&mut self, desk: &mut Desk<'_>) {
-        let Some(Waiting { id, step: Step::Answer(body), .. }) = self.inbox.pop_front() else {
-            return;
+    fn answer_first(&mut self, desk: &mut Desk<'_>, batches: &mut Batches) {
+        let Some(Waiting { id, bytes, step }) = self.inbox.pop_front() else { return };
+        let body = match step {
+            Step::Answer(body) => body,
+            Step::Tell(conversation_id) => {
+                self.tell(desk, batches, conversation_id, bytes);
+                Body::Done(Done {})
+            }
+            Step::Enter(_) => return,
         };
+        if id == 0 && matches!(body, Body::Done(_)) {
+            return;
+        }
         frames::append(desk.peer.format, &Envelope { id, body: Some(body) }, desk.out);
+    }
+
+    /// Who types is told of at most once a second, and not at all where there is much to do.
+    fn tell(
+        &mut self,
+        desk: &mut Desk<'_>,
+        batches: &mut Batches,
+        conversation_id: String,
+        bytes: usize,
+    ) {
+        let (conversation, now) = (hash_of(&conversation_id), Instant::now());
+        let again = self.told.is_some_and(|(of, at)| of == conversation && now - at < TELL_AGAIN);
+        if again || desk.strain.fill >= REFUSES_P3 {
+            return;
+        }
+        let worker = desk.injector.worker_of(&conversation_id);
+        let Ok(credit) = desk.injector.credit(worker, port::TYPING, bytes) else { return };
+        self.told = Some((conversation, now));
+        let session = Arc::clone(&desk.peer.session);
+        let typing = Typing { session, conversation_id, credit: Some(credit) };
+        batches.put(worker, port::TYPING, Record::Typing(Arc::new(typing)));
     }
 
     fn refuse_first(&mut self, desk: &Desk<'_>, mut error: Error) {
@@ -186,8 +256,13 @@ struct Batches {
 }
 
 impl Batches {
+    /// Adds what will be answered.
     fn add(&mut self, worker: usize, port: usize, record: Record) {
         self.count += 1;
+        self.put(worker, port, record);
+    }
+
+    fn put(&mut self, worker: usize, port: usize, record: Record) {
         match self.batches.iter_mut().find(|(w, p, _)| (*w, *p) == (worker, port)) {
             Some((_, _, records)) => records.push(record),
             None => self.batches.push((worker, port, vec![record])),
@@ -211,7 +286,6 @@ mod tests {
     use imflow_kind::testing::FakeInjector;
 
     use super::*;
-    use crate::websocket::commands::port;
     use crate::websocket::testing::{peer, send_line};
 
     struct Bench {
@@ -222,6 +296,7 @@ mod tests {
         pending: Pending,
         out: Vec<u8>,
         admission: Admission,
+        strain: Strain,
     }
 
     impl Bench {
@@ -234,6 +309,7 @@ mod tests {
                 pending: Pending::default(),
                 out: Vec::new(),
                 admission: Admission::default(),
+                strain: Strain::default(),
             }
         }
 
@@ -251,6 +327,7 @@ mod tests {
                 meters: &self.meters,
                 out: &mut self.out,
                 unanswered,
+                strain: self.strain,
             })
         }
 
@@ -296,5 +373,52 @@ mod tests {
         assert_eq!(bench.admit(2), Admitted::Full);
         assert_eq!(bench.admit(1), Admitted::All);
         assert!(bench.out.is_empty());
+    }
+
+    fn ask_line(id: u64) -> String {
+        format!(r#"{{"id":{id},"history":{{"conversationId":"c1"}}}}"#)
+    }
+
+    #[test]
+    fn a_node_that_is_behind_refuses_reads_first_and_messages_last() {
+        for (fill, refused) in [(69, 0), (70, 1), (94, 1), (95, 2)] {
+            let mut bench = Bench::new();
+            bench.strain.fill = fill;
+            bench.take(&[ask_line(1), send_line(2)].join("\n"));
+            assert_eq!(bench.admit(0), Admitted::All);
+            let answers = bench.answers();
+            assert_eq!(answers.matches("BUSY").count(), refused, "{fill}: {answers}");
+            assert_eq!(answers.matches("retryAfterMs").count(), refused);
+        }
+    }
+
+    #[test]
+    fn who_types_on_is_told_of_once_a_second_and_never_waits() {
+        let typing = |id| format!(r#"{{"id":{id},"typing":{{"conversationId":"c1"}}}}"#);
+        let mut bench = Bench::new();
+        bench.take(&[typing(0), typing(5), typing(6)].join("\n"));
+        assert_eq!(bench.admit(0), Admitted::All);
+        let answers = bench.answers();
+        assert!(answers.contains(r#"{"id":5,"done":{}}"#), "{answers}");
+        assert_eq!(answers.matches("done").count(), 2, "no reply without an id");
+        let sent = bench.injector.take();
+        assert_eq!((sent.len(), sent[0].1, sent[0].2.len()), (1, port::TYPING, 1));
+        bench.injector.set_credit(0);
+        bench.take(&typing(7).replace("c1", "c2"));
+        assert_eq!(bench.admit(0), Admitted::All, "without credit it is left out");
+        assert!(bench.injector.take().is_empty());
+    }
+
+    #[test]
+    fn senders_wait_while_pushes_pile_up_and_are_then_busy() {
+        let mut bench = Bench::new();
+        bench.strain.holds = true;
+        bench.take(&[send_line(1), ask_line(2)].join("\n"));
+        assert_eq!(bench.admit(0), Admitted::Blocked(0));
+        assert!(bench.out.is_empty() && bench.injector.take().is_empty());
+        bench.limits.patience = Duration::ZERO;
+        assert_eq!(bench.admit(0), Admitted::All);
+        assert!(bench.answers().contains(r#"{"id":1,"error":{"code":"BUSY""#));
+        assert_eq!(bench.injector.take().len(), 1, "reads go on");
     }
 }

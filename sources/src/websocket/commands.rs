@@ -35,6 +35,8 @@ pub(super) mod port {
     pub(crate) const SUBSCRIPTIONS: usize = 3;
     pub(crate) const QUERIES: usize = 4;
     pub(crate) const MARKS: usize = 5;
+    pub(crate) const TYPING: usize = 6;
+    pub(crate) const COSTS: usize = 7;
 }
 
 /// A command that is fit for the dataflow.
@@ -56,6 +58,8 @@ pub(super) enum Intent {
 pub(super) enum Step {
     /// Enters the dataflow, which answers it.
     Enter(Intent),
+    /// The caller types in this conversation: enters the dataflow, and is answered at once.
+    Tell(String),
     /// Is answered at once.
     Answer(Body),
 }
@@ -124,6 +128,11 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
             require(scopes.read, "read")?;
             check_conversation(&list.conversation_id)?;
             Intent::Ask(Ask::Cursors(list))
+        }
+        Some(Body::Typing(typing)) => {
+            require(scopes.send, "send")?;
+            check_conversation(&typing.conversation_id)?;
+            return Ok(Step::Tell(typing.conversation_id));
         }
         Some(Body::Read(cursor)) => mark(scopes, cursor, MarkKind::Read)?,
         Some(Body::Delivered(cursor)) => mark(scopes, cursor, MarkKind::Delivered)?,

@@ -140,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             meters: &self.gateway.hub.meters,
             out: self.wire.out(),
             unanswered: taken.unanswered,
+            strain: self.gateway.hub.strain(),
         };
         let admitted = self.admission.admit(&mut desk);
         taken.unanswered = desk.unanswered;
@@ -329,7 +330,7 @@ mod tests {
         let peer = Arc::new(Peer {
             session: Arc::new(session("alice", "phone", gateway.next_session())),
             format,
-            outbox: Outbox::new(Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
+            outbox: Outbox::new(format, Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
             expires_at_ms: u64::MAX,
             clock: Arc::clone(&hub.clock),
             times: Times::default(),

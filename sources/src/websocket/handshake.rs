@@ -129,7 +129,7 @@ pub(super) fn register(
     let peer = Arc::new(Peer {
         session: Arc::new(session),
         format,
-        outbox: Outbox::new(Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
+        outbox: Outbox::new(format, Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
         expires_at_ms: claims.expires_at_ms,
         clock: Arc::clone(&hub.clock),
         times: Times::default(),

@@ -3,10 +3,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use imflow_kind::{Clock, Injector, Meters, Outboxes};
 use imflow_proto::Record;
+use imflow_proto::record::Band;
 use parking_lot::{Condvar, Mutex};
 use rapidhash::RapidHashMap;
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use super::flow::Flow;
 use super::limits::Limits;
 use super::meters::GateMeters;
 use super::peer::CoarseClock;
+use super::queue::{Queue, Round, RoundSize, Strain};
 use super::registry::Registry;
 
 /// Sessions, and what is to be delivered to them.
@@ -24,39 +26,63 @@ pub(super) struct Hub {
     pub(super) flow: Arc<Flow>,
     pub(super) clock: Arc<CoarseClock>,
     pub(super) meters: GateMeters,
-    /// Records that the dispatcher has not seen. Bounded by credit: what is delivered belongs to
-    /// commands whose replies are in this very queue, before it or after it.
-    queue: Mutex<Vec<Record>>,
+    queue: Mutex<Queue>,
+    /// Of the queue, as [`Strain`].
+    fill: AtomicUsize,
+    holds: AtomicBool,
     pub(super) delivered: Notify,
 }
 
 impl Hub {
     pub(super) fn new(limits: Limits, meters: &Meters) -> Arc<Self> {
         Arc::new(Self {
+            queue: Mutex::new(Queue::new(limits.fanout_bytes)),
+            fill: AtomicUsize::new(0),
+            holds: AtomicBool::new(false),
             limits: Arc::new(limits),
             meters: GateMeters::new(meters.clone()),
             registry: Registry::new(),
             flow: Arc::default(),
             clock: Arc::new(CoarseClock::new()),
-            queue: Mutex::default(),
             delivered: Notify::new(),
         })
     }
 
-    /// Takes all that was delivered.
-    pub(super) fn take(&self) -> Vec<Record> {
-        std::mem::take(&mut self.queue.lock())
+    /// Takes a round of what was delivered; `None`: nothing waits.
+    pub(super) fn take(&self, size: RoundSize) -> Option<Round> {
+        let mut queue = self.queue.lock();
+        if queue.is_empty() {
+            return None;
+        }
+        let round = queue.take(size);
+        self.note(queue.strain());
+        Some(round)
+    }
+
+    /// How much waits in the fan-out queue.
+    pub(super) fn strain(&self) -> Strain {
+        let holds = self.holds.load(Ordering::Relaxed);
+        Strain { fill: self.fill.load(Ordering::Relaxed), holds }
+    }
+
+    fn note(&self, strain: Strain) {
+        self.fill.store(strain.fill, Ordering::Relaxed);
+        self.holds.store(strain.holds, Ordering::Relaxed);
+    }
+
+    /// The entries of the fan-out queue, by band.
+    pub(super) fn waiting(&self) -> [usize; Band::COUNT] {
+        self.queue.lock().counts()
     }
 }
 
 impl Outboxes for Hub {
-    fn deliver(&self, mut records: Vec<Record>) {
+    fn deliver(&self, records: Vec<Record>) {
         let mut queue = self.queue.lock();
-        match queue.is_empty() {
-            true => *queue = records,
-            false => queue.append(&mut records),
-        }
+        let lost = queue.add(records);
+        self.note(queue.strain());
         drop(queue);
+        self.meters.left_out.inc_by(lost as u64);
         self.delivered.notify_one();
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use imflow_kind::{Opt, OptType, Options};
 
+use super::bands::Capacity;
+
 /// Every bound of the kind `websocket`; what happens at each is in its description.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
@@ -16,8 +18,11 @@ pub(super) struct Limits {
     pub(super) write_stall_ms: u64,
     /// Unanswered commands of one connection.
     pub(super) in_flight: usize,
-    pub(super) outbox_bytes: usize,
-    pub(super) outbox_pushes: usize,
+    /// Of one connection.
+    pub(super) outbox: Capacity,
+    pub(super) outbox_gaps: usize,
+    /// Of the node's fan-out queue.
+    pub(super) fanout_bytes: usize,
     pub(super) push_window_ms: u64,
     pub(super) push_batch: usize,
     /// How long a command waits for credit before it is answered BUSY.
@@ -86,7 +91,19 @@ pub(super) const OPTIONS: &[Opt] = &[
         "outbox_pushes",
         OptType::Integer(1, 1_000_000),
         "10000",
-        "Pushes that may wait for one connection, in number.",
+        "Pushes that may wait for one connection, in number, spread over its four bands.",
+    ),
+    Opt::new(
+        "outbox_gaps",
+        OptType::Integer(1, 1_000_000),
+        "1000",
+        "Conversations of which a connection may lack pushes; with more it is closed with 4408.",
+    ),
+    Opt::new(
+        "fanout_bytes",
+        OptType::Size(1 << 20, 1 << 36),
+        "64MiB",
+        "Pushes that may wait for this node's connections, in bytes; their number is bounded by the bands.",
     ),
     Opt::new(
         "push_window",
@@ -111,8 +128,9 @@ impl Limits {
             reply_timeout_ms: ms("reply_timeout"),
             write_stall_ms: ms("write_stall"),
             in_flight: integer("in_flight"),
-            outbox_bytes: size("outbox_bytes"),
-            outbox_pushes: integer("outbox_pushes"),
+            outbox: Capacity::scaled(integer("outbox_pushes"), size("outbox_bytes")),
+            outbox_gaps: integer("outbox_gaps"),
+            fanout_bytes: size("fanout_bytes"),
             push_window_ms: ms("push_window"),
             push_batch: integer("push_batch"),
             patience: Duration::from_secs(1),

@@ -1,10 +1,12 @@
 //! What the gateway counts, for `GET /metrics`: at every limit of the kind one can see how near it is, or
 //! how often it was met.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use imflow_kind::{Counter, Measure, Meters, Metric};
+use imflow_kind::{Counter, Histogram, Measure, Meters, Metric};
+use imflow_proto::record::Band;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -80,7 +82,49 @@ const DROPPED: Metric = Metric::new(
     Measure::Counter,
     "pushes dropped because a connection did not take them",
 )
-.tells(&["pushes that wait for a connection"]);
+.tells(&["pushes that wait for a connection", "notices of the moment (who types, who is online)"]);
+const GAPS: Metric = Metric::new(
+    "websocket_gaps",
+    Measure::Gauge,
+    "conversations of which connections lack pushes until they pull",
+)
+.tells(&["conversations of which a connection lacks pushes"]);
+const QUEUE_LENGTH: Metric = Metric::new(
+    "fanout_queue_length",
+    Measure::Gauge,
+    "deliveries that wait for this node's connections, by priority band",
+)
+.labels(&["band"])
+.tells(&["pushes that wait for this node's connections"]);
+const LEFT_OUT: Metric = Metric::new(
+    "fanout_left_out",
+    Measure::Counter,
+    "deliveries that found no room in the node's queue: their receivers are told to pull",
+)
+.tells(&[
+    "pushes that wait for this node's connections",
+    "notices of the moment (who types, who is online)",
+]);
+const BATCH: Metric = Metric::new(
+    "fanout_batch_size",
+    Measure::Gauge,
+    "deliveries that are brought to the outboxes together, recent mean",
+);
+const BATCHES: Metric = Metric::new(
+    "fanout_batch_deliveries",
+    Measure::Histogram(&[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0]),
+    "deliveries that are brought to the outboxes together",
+);
+const TIME_COST: Metric = Metric::new(
+    "fanout_time_cost",
+    Measure::Gauge,
+    "milliseconds from a fan-out's decision until every outbox has it, recent mean",
+);
+const TIMES: Metric = Metric::new(
+    "fanout_time_seconds",
+    Measure::Histogram(&[0.000_2, 0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]),
+    "time from a fan-out's decision until every outbox has it",
+);
 const FRAMES_IN: Metric =
     Metric::new("websocket_frames_in", Measure::Counter, "data messages read from clients");
 const BYTES_IN: Metric =
@@ -102,6 +146,13 @@ pub(super) const METRICS: &[Metric] = &[
     OUTBOX_BYTES,
     REPLY_BYTES,
     DROPPED,
+    GAPS,
+    QUEUE_LENGTH,
+    LEFT_OUT,
+    BATCH,
+    BATCHES,
+    TIME_COST,
+    TIMES,
     FRAMES_IN,
     BYTES_IN,
     FRAMES_OUT,
@@ -113,6 +164,8 @@ pub(super) struct GateMeters {
     meters: Meters,
     pub(super) opened: Counter,
     pub(super) dropped: Counter,
+    pub(super) left_out: Counter,
+    pub(super) fanout: Fanout,
     pub(super) frames_in: Counter,
     pub(super) bytes_in: Counter,
     pub(super) frames_out: Counter,
@@ -128,6 +181,8 @@ impl GateMeters {
         Self {
             opened: meters.counter(&OPENED, &[]),
             dropped: meters.counter(&DROPPED, &[]),
+            left_out: meters.counter(&LEFT_OUT, &[]),
+            fanout: Fanout::new(&meters),
             frames_in: meters.counter(&FRAMES_IN, &[]),
             bytes_in: meters.counter(&BYTES_IN, &[]),
             frames_out: meters.counter(&FRAMES_OUT, &[]),
@@ -167,16 +222,70 @@ impl GateMeters {
         self.meters.read(&CONNECTIONS, &[], move || connections() as f64);
         let looks = Arc::new(Looks { hub: Arc::downgrade(hub), last: Mutex::new(None) });
         type Part = fn(&Load) -> usize;
-        let gauges: [(&Metric, Part); 4] = [
+        let gauges: [(&Metric, Part); 5] = [
             (&IN_FLIGHT, |load| load.unanswered),
             (&OUTBOX_PUSHES, |load| load.pushes),
             (&OUTBOX_BYTES, |load| load.push_bytes),
             (&REPLY_BYTES, |load| load.reply_bytes),
+            (&GAPS, |load| load.gaps),
         ];
         for (metric, part) in gauges {
             let looks = Arc::clone(&looks);
             self.meters.read(metric, &[], move || part(&looks.look()) as f64);
         }
+        for band in Band::ALL {
+            let hub = Arc::downgrade(hub);
+            let waiting = move || hub.upgrade().map_or(0, |hub| hub.waiting()[band as usize]);
+            self.meters.read(&QUEUE_LENGTH, &[&format!("{band:?}")], move || waiting() as f64);
+        }
+    }
+}
+
+/// How the dispatcher gets on. Written by it alone.
+pub(super) struct Fanout {
+    batches: Histogram,
+    times: Histogram,
+    batch: Arc<Recent>,
+    cost_ms: Arc<Recent>,
+}
+
+impl Fanout {
+    fn new(meters: &Meters) -> Self {
+        let recent = |metric| {
+            let recent = Arc::new(Recent::default());
+            let shown = Arc::clone(&recent);
+            meters.read(metric, &[], move || shown.mean());
+            recent
+        };
+        Self {
+            batches: meters.histogram(&BATCHES, &[]),
+            times: meters.histogram(&TIMES, &[]),
+            batch: recent(&BATCH),
+            cost_ms: recent(&TIME_COST),
+        }
+    }
+
+    /// So many deliveries were brought to the outboxes together; the oldest had waited so long.
+    pub(super) fn delivered(&self, deliveries: usize, oldest: Duration) {
+        self.batches.observe(deliveries as f64);
+        self.times.observe(oldest.as_secs_f64());
+        self.batch.note(deliveries as f64);
+        self.cost_ms.note(oldest.as_secs_f64() * 1e3);
+    }
+}
+
+/// A mean in which each value counts for a sixteenth.
+#[derive(Default)]
+struct Recent(AtomicU64);
+
+impl Recent {
+    fn note(&self, value: f64) {
+        let mean = self.mean();
+        self.0.store((mean + (value - mean) / 16.0).to_bits(), Ordering::Relaxed);
+    }
+
+    fn mean(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
     }
 }
 

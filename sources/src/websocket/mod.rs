@@ -8,6 +8,7 @@
 //! nothing of what a message means.
 
 mod admission;
+mod bands;
 mod close;
 mod commands;
 mod connection;
@@ -15,6 +16,7 @@ mod cork;
 mod dispatch;
 mod flow;
 mod frames;
+mod gaps;
 mod handshake;
 mod hub;
 mod limits;
@@ -22,6 +24,7 @@ mod meters;
 mod outbox;
 mod peer;
 mod pending;
+mod queue;
 mod registry;
 mod simulated;
 #[cfg(test)]
@@ -75,6 +78,12 @@ const DESCRIPTION: Description = Description {
         Port::of("subscriptions", &[RecordType::Subscription], "Whose presence a session follows."),
         Port::of("queries", &[RecordType::Query], "Reads: history, sync, conversations, cursors."),
         Port::of("marks", &[RecordType::Mark], "How far devices and their users have come."),
+        Port::of("typing", &[RecordType::Typing], "Who writes something."),
+        Port::of(
+            "costs",
+            &[RecordType::FanoutCost],
+            "How long fan-outs to 100 and more users took.",
+        ),
     ],
     options: limits::OPTIONS,
     provides: &[RoleName::Outboxes],
@@ -99,9 +108,25 @@ const DESCRIPTION: Description = Description {
             policy: "the socket is not read, then they are answered BUSY",
         },
         Limit {
+            what: "pushes that wait for this node's connections",
+            bound: "1,000 of P0, 5,000 of P1, 10,000 of P2, 20,000 of P3, and `fanout_bytes`",
+            policy: "from 70 % of the total on P3 is left out, from 85 % P2, from 95 % P1: a `notify` takes the place of the messages; \
+                     from 70 % on reads are answered BUSY, from 95 % on messages too",
+        },
+        Limit {
             what: "pushes that wait for a connection",
-            bound: "`outbox_bytes`, `outbox_pushes`",
-            policy: "dropped, and the connection is closed with 4408",
+            bound: "`outbox_pushes` over the same four bands, `outbox_bytes`",
+            policy: "left out as above; one `notify` for each conversation until it was pulled",
+        },
+        Limit {
+            what: "conversations of which a connection lacks pushes",
+            bound: "`outbox_gaps`",
+            policy: "the connection is closed with 4408",
+        },
+        Limit {
+            what: "notices of the moment (who types, who is online)",
+            bound: "64 a connection, 4,096 a node, none from 70 % on",
+            policy: "dropped",
         },
         Limit {
             what: "replies that wait for a connection",
@@ -167,6 +192,7 @@ impl Source for WebSocket {
         let listener = find_listener(&self.roles, &self.name, &self.listener)?;
         let secrets =
             Secrets::open(&self.data).map_err(|error| StartError::new(error.to_string()))?;
+        let dispatcher = Dispatcher::new(Arc::clone(&self.hub), Some(Arc::clone(&injector)));
         let gateway = Gateway::new(
             Arc::clone(&self.hub),
             injector,
@@ -179,7 +205,7 @@ impl Source for WebSocket {
                 .with_state(Arc::new(Door { gateway: Arc::clone(&gateway), secrets })),
         );
         self.tasks = vec![
-            tokio::spawn(Dispatcher::new(Arc::clone(&self.hub)).run()).abort_handle(),
+            tokio::spawn(dispatcher.run()).abort_handle(),
             tokio::spawn(watch::run(Arc::clone(&gateway))).abort_handle(),
         ];
         self.gateway = Some(gateway);

@@ -1,12 +1,14 @@
 //! What waits to be written to one connection.
 //!
 //! Replies go out at once; pushes wait for the end of a short window, so that many of them share one
-//! write, and stay first-in first-out. Both are finished frames.
+//! write. They stand in the four bands of [`Bands`], those of one conversation always in their order. What is
+//! worth nothing a moment later (who types, who is online) stands apart, in front of them. All are finished
+//! frames.
 //!
-//! Invariant: pushes are bounded in number and bytes; at either bound they are dropped and the
-//! connection is closed as a slow consumer, which then pulls what it missed. Replies are never
-//! dropped: they are bounded because the connection stops to read commands while they pile up.
-//! Nothing leaves before the welcome.
+//! Invariant: pushes are bounded in number and bytes. A message that finds no room is left out, and from
+//! then on its conversation has a *gap* here: one `notify` with its last seq takes the place of all that
+//! follows, until the client has pulled that far. Replies are never dropped: they are bounded because the
+//! connection stops to read commands while they pile up. Nothing leaves before the welcome.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,11 +17,15 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use imflow_proto::frame::Format;
+use imflow_proto::record::Band;
 use parking_lot::Mutex;
 
+use super::bands::Bands;
 use super::close::Close;
 use super::cork;
 use super::flow::Flow;
+use super::gaps::Gaps;
 use super::limits::Limits;
 
 /// The connection is to be pinged.
@@ -29,9 +35,12 @@ pub(super) const DEADLINES: u8 = 2;
 
 /// Pushes of this many bytes are written without waiting for the window's end.
 const FULL_WRITE_BYTES: usize = 64 * 1024;
+/// Notices of the moment that may wait; the oldest makes room.
+const MAX_FLEETING: usize = 64;
 
 /// Shared between the connection that writes and everybody who has something for it.
 pub(super) struct Outbox {
+    format: Format,
     state: Mutex<State>,
     /// Set until the connection has looked.
     scheduled: AtomicBool,
@@ -48,8 +57,8 @@ struct State {
     reply_frames: usize,
     /// Pushes that were dropped since the last look.
     dropped: usize,
-    pushes: VecDeque<Bytes>,
-    push_bytes: usize,
+    /// `None` as long as nothing was ever pushed: most connections are idle.
+    pushes: Option<Box<Pushes>>,
     /// Commands that went into the dataflow and have no reply here yet.
     unanswered: usize,
     welcomed: bool,
@@ -59,6 +68,40 @@ struct State {
     window_ends: u64,
     closing: Option<Closing>,
     finished: bool,
+}
+
+struct Pushes {
+    bands: Bands<Item>,
+    fleeting: VecDeque<Bytes>,
+    gaps: Gaps,
+}
+
+/// What stands in a band.
+enum Item {
+    Frame(Bytes),
+    /// The notice of a conversation's gap, as it is when its turn comes.
+    Notice(u64),
+}
+
+/// One push for an outbox.
+pub(super) struct Pushed<'a> {
+    pub(super) frame: &'a Bytes,
+    pub(super) band: Band,
+    /// The hash of the conversation's id.
+    pub(super) conversation: u64,
+    pub(super) conversation_id: &'a str,
+    pub(super) what: What,
+}
+
+/// What becomes of a push that finds no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A message: it can be pulled.
+    Message(u64),
+    /// Stands for messages up to this seq, which are to be pulled.
+    Notify(u64),
+    /// Can be asked for, like a receipt.
+    Notice,
 }
 
 /// A wish to close the connection.
@@ -92,6 +135,8 @@ pub(super) struct Load {
     pub(super) pushes: usize,
     pub(super) push_bytes: usize,
     pub(super) reply_bytes: usize,
+    /// Conversations that have a gap.
+    pub(super) gaps: usize,
 }
 
 impl std::ops::AddAssign for Load {
@@ -100,12 +145,14 @@ impl std::ops::AddAssign for Load {
         self.pushes += other.pushes;
         self.push_bytes += other.push_bytes;
         self.reply_bytes += other.reply_bytes;
+        self.gaps += other.gaps;
     }
 }
 
 impl Outbox {
-    pub(super) fn new(limits: Arc<Limits>, flow: Arc<Flow>) -> Self {
+    pub(super) fn new(format: Format, limits: Arc<Limits>, flow: Arc<Flow>) -> Self {
         Self {
+            format,
             state: Mutex::default(),
             scheduled: AtomicBool::new(false),
             signals: AtomicU8::new(0),
@@ -144,45 +191,77 @@ impl Outbox {
     }
 
     /// Adds pushes at `now`. `true`: the caller is to call [`Self::end_window`] when the window ends.
-    pub(super) fn push<'a>(&self, frames: impl Iterator<Item = &'a Bytes>, now: u64) -> bool {
+    pub(super) fn push<'a>(&self, pushed: impl Iterator<Item = Pushed<'a>>, now: u64) -> bool {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.finished || state.closing.is_some() {
             return false;
         }
-        for frame in frames {
-            state.push_bytes += frame.len();
-            state.pushes.push_back(frame.clone());
+        let mut pushed = pushed.peekable();
+        if pushed.peek().is_none() {
+            return false;
         }
-        if state.pushes.len() > self.limits.outbox_pushes
-            || state.push_bytes > self.limits.outbox_bytes
-        {
-            state.dropped += state.pushes.len();
-            state.drop_pushes();
+        let pushes = state.pushes.get_or_insert_with(Pushes::new);
+        for push in pushed {
+            state.dropped += usize::from(!pushes.add(push, &self.limits));
+        }
+        if pushes.gaps.len() > self.limits.outbox_gaps {
+            state.pushes = None;
             state.closing = Some(Closing { why: Close::SlowConsumer, patient: false });
             drop(guard);
             self.schedule();
             return false;
         }
-        if state.pushes.is_empty() || !state.welcomed {
+        self.wake_or_wait(guard, now)
+    }
+
+    /// Adds a notice that is worth nothing a moment later: as [`Self::push`], in front of the others.
+    pub(super) fn push_fleeting(&self, frame: &Bytes, now: u64) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.finished || state.closing.is_some() {
             return false;
         }
-        let full =
-            state.pushes.len() >= self.limits.push_batch || state.push_bytes >= FULL_WRITE_BYTES;
-        if full || now >= state.window_ends {
-            state.window_ends = now + self.limits.push_window_ms;
-            drop(guard);
+        let pushes = state.pushes.get_or_insert_with(Pushes::new);
+        if pushes.fleeting.len() == MAX_FLEETING {
+            pushes.fleeting.pop_front();
+            state.dropped += 1;
+        }
+        pushes.fleeting.push_back(frame.clone());
+        self.wake_or_wait(guard, now)
+    }
+
+    /// The client knows the messages of a conversation up to this seq: what is said from there on is pushed
+    /// again.
+    pub(super) fn pulled(&self, conversation: u64, up_to_seq: u64) {
+        let mut state = self.state.lock();
+        let Some(pushes) = &mut state.pushes else { return };
+        if pushes.gaps.pulled(conversation, up_to_seq) {
+            pushes.queue_notice(conversation);
+            drop(state);
             self.schedule();
-            return false;
         }
-        !std::mem::replace(&mut state.listed, true)
+    }
+
+    /// Tells of gaps that have grown since they were told of; called about once a second.
+    pub(super) fn tell_gaps(&self) {
+        let mut state = self.state.lock();
+        let Some(pushes) = &mut state.pushes else { return };
+        let mut told = false;
+        for conversation in pushes.gaps.grown() {
+            told |= pushes.queue_notice(conversation);
+        }
+        drop(state);
+        if told {
+            self.schedule();
+        }
     }
 
     /// The window has ended at `now`: what has gathered is written.
     pub(super) fn end_window(&self, now: u64) {
         let mut state = self.state.lock();
         state.listed = false;
-        if state.pushes.is_empty() {
+        if state.has_no_pushes() {
             return;
         }
         state.window_ends = now + self.limits.push_window_ms;
@@ -215,14 +294,14 @@ impl Outbox {
         if out.is_empty() && state.welcomed {
             std::mem::swap(out, &mut state.replies);
             frames = std::mem::take(&mut state.reply_frames);
-            frames += state.move_pushes(self.limits.push_batch, out);
+            frames += state.move_pushes(self.limits.push_batch, self.format, out);
         }
         Taken {
             frames,
             dropped: std::mem::take(&mut state.dropped),
             unanswered: state.unanswered,
             reply_bytes: state.replies.len(),
-            left: state.welcomed && !(state.replies.is_empty() && state.pushes.is_empty()),
+            left: state.welcomed && !(state.replies.is_empty() && state.has_no_pushes()),
             welcomed: state.welcomed,
             signals,
             closing: state.closing,
@@ -235,18 +314,20 @@ impl Outbox {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         out.append(&mut state.replies);
-        state.move_pushes(usize::MAX, out);
+        state.move_pushes(usize::MAX, self.format, out);
         *state = State { finished: true, ..State::default() };
     }
 
     /// How much waits.
     pub(super) fn load(&self) -> Load {
         let state = self.state.lock();
+        let pushes = state.pushes.as_deref();
         Load {
             unanswered: state.unanswered,
-            pushes: state.pushes.len(),
-            push_bytes: state.push_bytes,
+            pushes: pushes.map_or(0, |pushes| pushes.bands.len() + pushes.fleeting.len()),
+            push_bytes: pushes.map_or(0, |pushes| pushes.bands.bytes()),
             reply_bytes: state.replies.len(),
+            gaps: pushes.map_or(0, |pushes| pushes.gaps.len()),
         }
     }
 
@@ -258,6 +339,24 @@ impl Outbox {
     /// Whether the connection is to look. Ask after [`Self::register`], so that no wake-up is lost.
     pub(super) fn is_scheduled(&self) -> bool {
         self.scheduled.load(Ordering::Acquire)
+    }
+
+    /// What was added leaves at once if the last window is over, or if it fills a write.
+    fn wake_or_wait(&self, mut guard: parking_lot::MutexGuard<'_, State>, now: u64) -> bool {
+        let state = &mut *guard;
+        let Some(pushes) = &state.pushes else { return false };
+        if pushes.is_empty() || !state.welcomed {
+            return false;
+        }
+        let full = pushes.bands.len() >= self.limits.push_batch
+            || pushes.bands.bytes() >= FULL_WRITE_BYTES;
+        if full || now >= state.window_ends {
+            state.window_ends = now + self.limits.push_window_ms;
+            drop(guard);
+            self.schedule();
+            return false;
+        }
+        !std::mem::replace(&mut state.listed, true)
     }
 
     fn schedule(&self) {
@@ -281,105 +380,87 @@ impl Drop for Outbox {
 }
 
 impl State {
+    fn has_no_pushes(&self) -> bool {
+        self.pushes.as_ref().is_none_or(|pushes| pushes.is_empty())
+    }
+
     /// Gives how many it moved.
-    fn move_pushes(&mut self, most: usize, out: &mut Vec<u8>) -> usize {
-        let moved = most.min(self.pushes.len());
-        for _ in 0..moved {
-            let Some(frame) = self.pushes.pop_front() else { break };
-            self.push_bytes -= frame.len();
+    fn move_pushes(&mut self, most: usize, format: Format, out: &mut Vec<u8>) -> usize {
+        let Some(pushes) = &mut self.pushes else { return 0 };
+        let mut moved = pushes.fleeting.len();
+        for frame in pushes.fleeting.drain(..) {
             out.extend_from_slice(&frame);
         }
+        for _ in 0..most {
+            match pushes.bands.pop() {
+                Some(Item::Frame(frame)) => out.extend_from_slice(&frame),
+                Some(Item::Notice(conversation)) => pushes.gaps.write(conversation, format, out),
+                None => break,
+            }
+            moved += 1;
+        }
         // A burst must not cost an idle connection memory for good.
-        if self.pushes.is_empty() && self.pushes.capacity() > 64 {
-            self.drop_pushes();
+        if pushes.is_empty() && pushes.gaps.len() == 0 && !pushes.is_small() {
+            self.pushes = None;
         }
         moved
     }
+}
 
-    fn drop_pushes(&mut self) {
-        self.pushes = VecDeque::new();
-        self.push_bytes = 0;
+impl Pushes {
+    fn new() -> Box<Self> {
+        let (bands, fleeting) = (Bands::new(), VecDeque::new());
+        Box::new(Self { bands, fleeting, gaps: Gaps::default() })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bands.is_empty() && self.fleeting.is_empty()
+    }
+
+    fn is_small(&self) -> bool {
+        self.bands.is_small() && self.fleeting.capacity() <= 8
+    }
+
+    /// `false`: a gap takes its place.
+    fn add(&mut self, push: Pushed<'_>, limits: &Limits) -> bool {
+        let Pushed { frame, band, conversation, conversation_id, what } = push;
+        if let What::Notify(up_to_seq) = what {
+            self.gaps.open(conversation, conversation_id, up_to_seq);
+            self.queue_notice(conversation);
+            return true;
+        }
+        if let (Some(gap), What::Message(seq)) = (self.gaps.get_mut(conversation), what)
+            && gap.holds_messages()
+        {
+            gap.grow(seq);
+            return false;
+        }
+        let item = Item::Frame(frame.clone());
+        if self.bands.push(&limits.outbox, band, conversation, frame.len(), item).is_ok() {
+            return true;
+        }
+        let is_told = self.gaps.get_mut(conversation).is_some();
+        let seq = if let What::Message(seq) = what { seq } else { 0 };
+        self.gaps.open(conversation, conversation_id, seq);
+        if !is_told {
+            self.queue_notice(conversation);
+        }
+        false
+    }
+
+    /// Puts the notice of a gap behind what waits of its conversation, one at a time. Whether it waits now and
+    /// did not before.
+    fn queue_notice(&mut self, conversation: u64) -> bool {
+        let Some(gap) = self.gaps.get_mut(conversation).filter(|gap| !gap.is_queued()) else {
+            return false;
+        };
+        gap.set_queued();
+        let (item, bytes) = (Item::Notice(conversation), gap.bytes());
+        self.bands.push_anyway(Band::P0, conversation, bytes, item);
+        true
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outbox(limits: Limits) -> Outbox {
-        let outbox = Outbox::new(Arc::new(limits), Arc::default());
-        outbox.welcome(b"w");
-        outbox.take(&mut Vec::new());
-        outbox
-    }
-
-    fn frame(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
-    #[test]
-    fn the_first_push_leaves_at_once_and_the_next_wait_for_the_window() {
-        let outbox = outbox(Limits::default());
-        assert!(!outbox.push([&frame("a")].into_iter(), 100) && outbox.is_scheduled());
-        let mut out = Vec::new();
-        outbox.take(&mut out);
-        assert!(outbox.push([&frame("b")].into_iter(), 102), "waits for the window's end");
-        assert!(!outbox.push([&frame("c")].into_iter(), 103), "is on the list already");
-        assert!(!outbox.is_scheduled());
-        outbox.end_window(105);
-        let mut second = Vec::new();
-        outbox.take(&mut second);
-        assert_eq!((&out[..], &second[..]), (&b"a"[..], &b"bc"[..]));
-    }
-
-    #[test]
-    fn a_reply_takes_waiting_pushes_along_in_their_order() {
-        let outbox = outbox(Limits::default());
-        let mut out = Vec::new();
-        outbox.push([&frame("a")].into_iter(), 0);
-        outbox.take(&mut out);
-        out.clear();
-        outbox.push([&frame("b"), &frame("c")].into_iter(), 1);
-        outbox.expect(2);
-        outbox.reply(b"R");
-        assert_eq!(outbox.take(&mut out).unanswered, 1);
-        assert_eq!(out, b"Rbc");
-    }
-
-    #[test]
-    fn a_slow_consumer_loses_its_pushes_and_keeps_its_replies() {
-        let outbox = outbox(Limits { outbox_pushes: 2, ..Limits::default() });
-        outbox.reply(b"R");
-        for _ in 0..5 {
-            outbox.push([&frame("a")].into_iter(), 0);
-        }
-        let mut out = Vec::new();
-        let taken = outbox.take(&mut out);
-        assert_eq!(taken.closing, Some(Closing { why: Close::SlowConsumer, patient: false }));
-        assert_eq!(out, b"R");
-    }
-
-    #[test]
-    fn nothing_leaves_before_the_welcome() {
-        let outbox = Outbox::new(Arc::default(), Arc::default());
-        let mut out = Vec::new();
-        outbox.push([&frame("a")].into_iter(), 0);
-        outbox.take(&mut out);
-        assert!(out.is_empty());
-        outbox.welcome(b"W");
-        outbox.take(&mut out);
-        assert_eq!(out, b"Wa");
-    }
-
-    #[test]
-    fn a_finished_outbox_takes_nothing() {
-        let outbox = outbox(Limits::default());
-        let mut out = Vec::new();
-        outbox.push([&frame("a")].into_iter(), 0);
-        outbox.finish(&mut out);
-        outbox.push([&frame("b")].into_iter(), 0);
-        outbox.reply(b"R");
-        outbox.finish(&mut out);
-        assert_eq!(out, b"a");
-    }
-}
+#[path = "outbox_tests.rs"]
+mod tests;

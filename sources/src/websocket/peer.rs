@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use imflow_proto::Requester;
 use imflow_proto::frame::Format;
 use imflow_proto::record::Session;
-use imflow_proto::wire::Envelope;
 use imflow_proto::wire::envelope::Body;
+use imflow_proto::wire::{Envelope, Message};
 
+use super::bands::hash_of;
 use super::frames;
 use super::outbox::Outbox;
 
@@ -73,10 +74,33 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// The client has the messages of this answer: what was left out of their conversations is not missing
+    /// any more.
+    fn pulled(&self, body: &Body) {
+        let pulled = |items: &[Message]| {
+            if let Some(last) = items.last() {
+                self.outbox.pulled(hash_of(&last.conversation_id), last.seq);
+            }
+        };
+        match body {
+            Body::Messages(page) if !page.more => pulled(&page.items),
+            Body::Synced(synced) => {
+                let whole = synced.conversations.iter().filter(|part| !part.more);
+                whole.for_each(|part| pulled(&part.items));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Requester for Peer {
     fn answer(&self, id: u64, body: Body) {
         let mut frame = Vec::with_capacity(128);
-        frames::append(self.format, &Envelope { id, body: Some(body) }, &mut frame);
+        let envelope = Envelope { id, body: Some(body) };
+        frames::append(self.format, &envelope, &mut frame);
         self.outbox.reply(&frame);
+        // Behind the answer, so that no push of what follows comes before it.
+        envelope.body.iter().for_each(|body| self.pulled(body));
     }
 }

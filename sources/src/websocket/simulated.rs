@@ -146,7 +146,7 @@ pub(super) fn build(context: &IoContext) -> Result<Box<dyn Source>, StartError> 
     Ok(Box::new(Simulated {
         node: context.node.clone(),
         clock: Arc::clone(&context.clock),
-        dispatcher: Dispatcher::new(Arc::clone(&hub)),
+        dispatcher: Dispatcher::new(Arc::clone(&hub), None),
         hub,
         world,
         gateway: None,
@@ -171,10 +171,10 @@ impl Source for Simulated {
         let now = self.clock.now_ms();
         self.hub.clock.set(now);
         let acts = self.world.take_acts();
-        let delivered = self.hub.take();
-        let mut moved = !acts.is_empty() || !delivered.is_empty();
+        let mut moved = !acts.is_empty();
+        // What was delivered before the acts is older than they are.
+        moved |= self.dispatcher.deliver_all();
         acts.iter().for_each(|act| self.take_part(&gateway, act));
-        self.dispatcher.deliver_all(delivered);
         let mut seen = std::mem::take(&mut self.ended);
         self.sessions.retain(|actor, session| {
             let turn = session.turn(&gateway, now);
@@ -293,6 +293,7 @@ impl Session {
                 meters: &gateway.hub.meters,
                 out: &mut self.out,
                 unanswered: taken.unanswered,
+                strain: gateway.hub.strain(),
             };
             self.admission.admit(&mut desk);
             moved |= desk.unanswered > taken.unanswered || !desk.out.is_empty();

@@ -25,7 +25,7 @@ pub(super) fn peer(user: &str, device: &str, number: u64) -> Arc<Peer> {
     Arc::new(Peer {
         session: Arc::new(session(user, device, number)),
         format: Format::Json,
-        outbox: Outbox::new(Arc::new(Limits::default()), Arc::default()),
+        outbox: Outbox::new(Format::Json, Arc::new(Limits::default()), Arc::default()),
         expires_at_ms: u64::MAX,
         clock: Arc::new(CoarseClock::new()),
         times: Times::default(),

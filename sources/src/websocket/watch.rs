@@ -14,17 +14,30 @@ use super::limits::Limits;
 use super::outbox;
 use super::peer::Peer;
 
+/// How often a connection is told of what it was not given.
+const TELL_GAPS_MS: u64 = 1_000;
+
 /// Runs for good, and drives the coarse clock.
 pub(super) async fn run(gateway: Arc<Gateway>) {
     let start = Instant::now();
     let mut ticks = interval(gateway.hub.limits.tick());
+    let mut tells_gaps_at = 0;
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let now = start.elapsed().as_millis() as u64;
         gateway.hub.clock.set(now);
         let wall = gateway.clock.now_ms();
-        gateway.hub.registry.each(|peer| look_at(peer, now, wall, &gateway.hub.limits));
+        let tells_gaps = now >= tells_gaps_at;
+        if tells_gaps {
+            tells_gaps_at = now + TELL_GAPS_MS;
+        }
+        gateway.hub.registry.each(|peer| {
+            look_at(peer, now, wall, &gateway.hub.limits);
+            if tells_gaps {
+                peer.outbox.tell_gaps();
+            }
+        });
     }
 }
 

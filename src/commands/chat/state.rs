@@ -400,6 +400,8 @@ impl State {
             }
             // `/seen` shows them: a note for each would bury the talk.
             push::Event::Receipt(_) => {}
+            // A line that nobody takes back is no place for it.
+            push::Event::Typing(_) => {}
             push::Event::Recalled(recalled) => {
                 let by = if recalled.by.is_empty() { "an administrator" } else { &recalled.by };
                 self.note(&format!(

@@ -111,7 +111,9 @@ pub fn fields_of(record: RecordType) -> &'static [Field] {
         RecordType::Moves => MOVES,
         RecordType::Moved => MOVED,
         RecordType::Nudge => NUDGE,
+        RecordType::Typing => TYPING,
         RecordType::FanoutStats => FANOUT_STATS,
+        RecordType::FanoutCost => FANOUT_COST,
         RecordType::Row | RecordType::Partial => &[],
     }
 }
@@ -250,13 +252,7 @@ const REFERENT: &[Field] = fields!(Record::Referent(it) =>
 
 const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
     "event": String(event_name(&it.event)),
-    "conversationId": String(match &it.event {
-        Event::Message(entry) => &entry.message.conversation_id,
-        Event::ConversationChanged(notice) => &notice.conversation_id,
-        Event::Receipt(receipt) => &receipt.conversation_id,
-        Event::Recalled(recalled) => &recalled.conversation_id,
-        Event::Status(status) => &status.conversation_id,
-    }),
+    "conversationId": String(it.event.conversation_id()),
     "senderId": String(delivered(&it.event).map_or("", |message| &message.sender_id)),
     "type": String(delivered(&it.event).map_or("", |message| message.r#type().as_str_name())),
     "text": String(delivered(&it.event).map_or("", |message| &message.text)),
@@ -264,7 +260,8 @@ const DELIVERY: &[Field] = fields!(Record::Delivery(it) =>
         Event::Message(entry) => entry.message.seq as i64,
         Event::Status(status) => status.seq as i64,
         Event::Recalled(recalled) => recalled.seq as i64,
-        Event::ConversationChanged(_) | Event::Receipt(_) => 0,
+        Event::Notify(notify) => notify.up_to_seq as i64,
+        Event::ConversationChanged(_) | Event::Receipt(_) | Event::Typing(_) => 0,
     }),
     "recipients": Strings(&it.to),
 );
@@ -304,9 +301,21 @@ const NUDGE: &[Field] = fields!(Record::Nudge(it) =>
 
 const FANOUT_STATS: &[Field] = fields!(Record::FanoutStats(it) =>
     "conversationType": String(it.conversation_type.as_str_name()),
+    "direct": Bool(it.direct),
     "recipients": Int(i64::from(it.recipients)),
     "bytes": Int(i64::from(it.bytes)),
     "costMs": Int(i64::from(it.cost_ms)),
+);
+
+const FANOUT_COST: &[Field] = fields!(Record::FanoutCost(it) =>
+    "conversationId": String(&it.conversation_id),
+    "recipients": Int(i64::from(it.recipients)),
+    "costMs": Int(i64::from(it.cost_ms)),
+);
+
+const TYPING: &[Field] = fields!(Record::Typing(it) =>
+    "conversationId": String(&it.conversation_id),
+    "userId": String(&it.session.user_id),
 );
 
 /// Conversation and user of what was refused.
@@ -327,6 +336,7 @@ fn wish(wish: &Wish) -> &'static str {
         Wish::Ban { .. } => "ban",
         Wish::Erase { .. } => "erase",
         Wish::SetLevel { .. } => "setLevel",
+        Wish::PinFanout { .. } => "pinFanout",
     }
 }
 
@@ -338,6 +348,7 @@ fn change(fact: &Fact) -> &'static str {
         Some(fact::Change::Ban(_)) => "ban",
         Some(fact::Change::Erased(_)) => "erased",
         Some(fact::Change::Level(_)) => "level",
+        Some(fact::Change::Fanout(_)) => "fanout",
         None => "",
     }
 }
@@ -361,6 +372,8 @@ fn event_name(event: &Event) -> &'static str {
         Event::Receipt(_) => "receipt",
         Event::Recalled(_) => "recalled",
         Event::Status(_) => "status",
+        Event::Notify(_) => "notify",
+        Event::Typing(_) => "typing",
     }
 }
 
@@ -370,6 +383,8 @@ fn delivered(event: &Event) -> Option<&Message> {
         Event::ConversationChanged(_)
         | Event::Receipt(_)
         | Event::Recalled(_)
-        | Event::Status(_) => None,
+        | Event::Status(_)
+        | Event::Notify(_)
+        | Event::Typing(_) => None,
     }
 }

@@ -3,7 +3,7 @@
 use imflow_proto::RecordType;
 
 /// In the order of the message path. What the parts of one node tell each other is not among them.
-pub const RECORD_TYPES: [RecordType; 25] = [
+pub const RECORD_TYPES: [RecordType; 27] = [
     RecordType::Submission,
     RecordType::Ordered,
     RecordType::Committed,
@@ -27,7 +27,9 @@ pub const RECORD_TYPES: [RecordType; 25] = [
     RecordType::Moves,
     RecordType::Moved,
     RecordType::Nudge,
+    RecordType::Typing,
     RecordType::FanoutStats,
+    RecordType::FanoutCost,
     RecordType::Row,
 ];
 
@@ -61,6 +63,10 @@ pub fn record_meaning(record: RecordType) -> &'static str {
         RecordType::Moves => "Cursors of one conversation that have moved, not yet durable.",
         RecordType::Moved => "Durable moves of the cursors of one conversation.",
         RecordType::Nudge => "A device is asked to pull what it has not confirmed.",
+        RecordType::Typing => "A user writes something in a conversation.",
+        RecordType::FanoutCost => {
+            "How long a fan-out took, told back to who decides how the next one goes."
+        }
         RecordType::FanoutStats => "One fan-out, for analysts.",
         RecordType::Row => "Fields that the file defines, such as the counts of a window.",
         RecordType::Partial => "What one part of a split node tells the other.",

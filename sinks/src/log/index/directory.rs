@@ -21,8 +21,8 @@ use std::sync::Arc;
 use imflow_kind::View;
 use imflow_proto::log::fact::Change;
 use imflow_proto::log::{
-    BanChanged, ConversationCreated, Cursors, CursorsMoved, Fact, LevelChanged, MembersChanged,
-    MuteChanged,
+    BanChanged, ConversationCreated, Cursors, CursorsMoved, Fact, FanoutChanged, LevelChanged,
+    MembersChanged, MuteChanged,
 };
 use imflow_proto::record::Lsn;
 use imflow_proto::wire::{ConversationInfo, MemberInfo};
@@ -96,6 +96,12 @@ impl Directory {
             Some(Change::Level(LevelChanged { user_id, level })) => {
                 let level = (!level.is_empty()).then(|| level.clone().into_bytes());
                 puts.push((level_key(user_id), level));
+            }
+            Some(Change::Fanout(FanoutChanged { mode })) => {
+                if let Some(mut info) = self.info(conversation)? {
+                    info.fanout = *mode;
+                    puts.push((conversation_key(conversation), Some(info.encode_to_vec())));
+                }
             }
             None => {}
         }
@@ -292,6 +298,9 @@ impl Directory {
                 members: self.members(&id)?,
                 history_since_join: info.history_since_join,
             }));
+            if info.fanout != 0 {
+                tell(Change::Fanout(FanoutChanged { mode: info.fanout }));
+            }
             for (user_id, until) in self.users(b't', &id)? {
                 tell(Change::Mute(MuteChanged { user_id, until: read_u64(&until) as i64 }));
             }

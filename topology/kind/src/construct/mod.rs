@@ -94,7 +94,9 @@ impl Fields<'_> {
             RecordType::Moves => Record::Moves(Arc::new(self.moves())),
             RecordType::Moved => self.moved(),
             RecordType::Nudge => self.nudge(),
+            RecordType::Typing => Record::Typing(Arc::new(self.typing())),
             RecordType::FanoutStats => Record::FanoutStats(self.fanout_stats()),
+            RecordType::FanoutCost => Record::FanoutCost(Arc::new(self.fanout_cost())),
             RecordType::Row | RecordType::Partial => self.row(&Arc::default()),
         }
     }

@@ -6,13 +6,13 @@ use imflow_proto::Record;
 use imflow_proto::keys::Keys;
 use imflow_proto::log::{self, Cursors, CursorsMoved, DeviceCursor, Fact, fact};
 use imflow_proto::record::{
-    Command, Delivery, Entry, Event, FanoutStats, FieldType, Grant, GrantChange, GrantSubject,
-    Mark, MarkKind, Referent, Refused, Rejection, Reply, Row, Scalar, Schema, Scopes, Session,
-    Submission, Target, Wish,
+    Band, Command, Delivery, Entry, Event, FanoutCost, FanoutStats, FieldType, Grant, GrantChange,
+    GrantSubject, Mark, MarkKind, Referent, Refused, Rejection, Reply, Row, Scalar, Schema, Scopes,
+    Session, Submission, Target, Typing, Wish,
 };
 use imflow_proto::wire::{
-    Action, ConversationType, Done, Error, ErrorCode, MemberInfo, Message, MessageType, Role, Send,
-    envelope::Body,
+    Action, ConversationType, Done, Error, ErrorCode, FanoutMode, MemberInfo, Message, MessageType,
+    Role, Send, envelope::Body,
 };
 
 use super::fields::Fields;
@@ -150,6 +150,7 @@ impl Fields<'_> {
                 "setLevel" => {
                     Wish::SetLevel { user_id: "bob".to_owned(), level: "gold".to_owned() }
                 }
+                "pinFanout" => Wish::PinFanout { mode: FanoutMode::Notify },
                 _ => return None,
             })
         });
@@ -184,6 +185,9 @@ impl Fields<'_> {
                     user_id: "bob".to_owned(),
                     level: "gold".to_owned(),
                 }),
+                "fanout" => {
+                    fact::Change::Fanout(log::FanoutChanged { mode: FanoutMode::Notify.into() })
+                }
                 _ => return None,
             })
         });
@@ -215,7 +219,8 @@ impl Fields<'_> {
 
     pub(super) fn delivery(&mut self) -> Delivery {
         let to = self.strings("recipients", &["bob"]).into_iter().map(Arc::from).collect();
-        Delivery { event: Event::Message(Arc::new(self.entry())), to, except: 0 }
+        let event = Event::Message(Arc::new(self.entry()));
+        Delivery { event, to, except: 0, band: Band::P1 }
     }
 
     /// A message in its conversation, without a ticket and without a place in the log.
@@ -263,10 +268,25 @@ impl Fields<'_> {
         );
         FanoutStats {
             conversation_type: kind.unwrap_or_default(),
+            direct: self.bool("direct", true),
             recipients: self.int("recipients", 1) as u32,
             bytes: self.int("bytes", 100) as u32,
             cost_ms: self.int("costMs", 0) as u32,
         }
+    }
+
+    pub(super) fn fanout_cost(&mut self) -> FanoutCost {
+        FanoutCost {
+            conversation_id: self.string("conversationId", "lobby").into(),
+            recipients: self.int("recipients", 1) as u32,
+            cost_ms: self.int("costMs", 0) as u32,
+        }
+    }
+
+    pub(super) fn typing(&mut self) -> Typing {
+        let session = self.session("userId");
+        let conversation_id = self.string("conversationId", "lobby");
+        Typing { session, conversation_id, credit: None }
     }
 
     pub(super) fn row(&mut self, schema: &Arc<Schema>) -> Record {
