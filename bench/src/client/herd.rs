@@ -22,7 +22,6 @@ pub(crate) struct Herd {
     epoll: OwnedFd,
     members: Vec<Member>,
     buffer: Vec<u8>,
-    events: Vec<epoll::Event>,
     /// Data frames that came.
     pub(crate) frames: u64,
     /// Pings that were answered.
@@ -50,7 +49,6 @@ impl Herd {
             epoll,
             members: Vec::new(),
             buffer: vec![0; READ_BYTES],
-            events: Vec::with_capacity(EVENTS),
             frames: 0,
             pongs: 0,
         })
@@ -83,17 +81,17 @@ impl Herd {
         patience: Duration,
         mut on_frame: impl FnMut(usize, &[u8]),
     ) -> Result<(), Failure> {
-        self.events.clear();
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         let timeout = rustix::event::Timespec {
             tv_sec: patience.as_secs() as i64,
             tv_nsec: i64::from(patience.subsec_nanos()),
         };
-        let spare = rustix::buffer::spare_capacity(&mut self.events);
+        let spare = rustix::buffer::spare_capacity(&mut events);
         match epoll::wait(&self.epoll, spare, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Failure::new(format!("waiting for connections: {error}"))),
         }
-        for event in &self.events {
+        for event in &events {
             let number = event.data.u64() as usize;
             let member = &mut self.members[number];
             let read = match member.stream.read(&mut self.buffer) {

@@ -84,6 +84,7 @@ enum Item {
 }
 
 /// One push for an outbox.
+#[derive(Clone, Copy)]
 pub(super) struct Pushed<'a> {
     pub(super) frame: &'a Bytes,
     pub(super) band: Band,

@@ -93,7 +93,7 @@ impl Queue {
                 Record::Presence(_) => self.add_fleeting(record),
                 Record::Delivery(delivery) => match &delivery.event {
                     Event::Typing(_) => self.add_fleeting(Record::Delivery(delivery)),
-                    _ => self.add_delivery(delivery, now),
+                    _ => self.add_delivery(&delivery, now),
                 },
                 Record::Nudge(nudge) => self.add_nudge(nudge, now),
                 answer => {
@@ -157,7 +157,7 @@ impl Queue {
         taken
     }
 
-    fn add_delivery(&mut self, delivery: Arc<Delivery>, since: Instant) -> bool {
+    fn add_delivery(&mut self, delivery: &Arc<Delivery>, since: Instant) -> bool {
         let conversation = hash_of(delivery.event.conversation_id());
         let seq = seq_of(&delivery.event);
         if let (Some(gap), Some(seq)) = (self.gaps.get_mut(&conversation), seq) {
@@ -166,7 +166,7 @@ impl Queue {
             return false;
         }
         let band = delivery.band;
-        let waiting = Waiting { what: Waits::Delivery(Arc::clone(&delivery)), since };
+        let waiting = Waiting { what: Waits::Delivery(Arc::clone(delivery)), since };
         let bytes = waiting.bytes();
         if self.bands.push(&self.capacity, band, conversation, bytes, waiting).is_ok() {
             return true;
