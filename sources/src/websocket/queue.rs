@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use imflow_proto::Record;
 use imflow_proto::record::{Band, Delivery, Event, Nudge};
-use rapidhash::RapidHashMap;
+use rapidhash::{RapidHashMap, RapidHashSet};
 use tokio::time::Instant;
 
 use super::bands::{Bands, Capacity, REFUSES_P3, hash_of};
@@ -136,10 +136,14 @@ impl Queue {
             ..Round::default()
         };
         let (mut receivers, mut bytes) = (0, 0);
+        let mut seen = RapidHashSet::default();
         while round.waiting.len() < size.records && receivers < size.receivers && bytes < size.bytes
         {
             let Some(waiting) = self.bands.pop() else { break };
-            receivers += waiting.receivers();
+            // Those who get several things of a round are looked up and woken once for all of them.
+            if seen.insert(waiting.list()) {
+                receivers += waiting.receivers();
+            }
             bytes += waiting.bytes();
             round.waiting.push(waiting);
         }
@@ -190,6 +194,14 @@ impl Queue {
 }
 
 impl Waiting {
+    /// The identity of the list of its receivers.
+    fn list(&self) -> usize {
+        match &self.what {
+            Waits::Delivery(delivery) => Arc::as_ptr(&delivery.to).cast::<()>() as usize,
+            Waits::Nudge(nudge) => Arc::as_ptr(nudge) as usize,
+        }
+    }
+
     fn receivers(&self) -> usize {
         match &self.what {
             Waits::Delivery(delivery) => delivery.to.len(),
@@ -264,6 +276,22 @@ mod tests {
         assert_eq!(told.iter().filter(|seq| **seq == 5_100).count(), 1);
         let pushed: Vec<u64> = told.iter().copied().filter(|seq| *seq != 5_100).collect();
         assert_eq!(pushed, (1..=5_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_round_takes_many_messages_for_the_same_receivers_and_few_for_many() {
+        let to: Arc<[Arc<str>]> = (0..100).map(|user| Arc::from(format!("u{user}"))).collect();
+        let delivery = |id: &str, seq, to: &Arc<[Arc<str>]>| {
+            let (event, to) = (Event::Message(entry(id, seq)), Arc::clone(to));
+            Record::Delivery(Arc::new(Delivery { event, to, except: 0, band: Band::P1 }))
+        };
+        let size = RoundSize { receivers: 150, ..ALL };
+        let mut queue = Queue::new(1 << 30);
+        queue.add((1..=20).map(|seq| delivery("c1", seq, &to)).collect());
+        assert_eq!(queue.take(size).waiting.len(), 20);
+        let other = |number: u64| delivery(&format!("c{number}"), 1, &to.iter().cloned().collect());
+        queue.add((2..=6).map(other).collect());
+        assert_eq!(queue.take(size).waiting.len(), 2);
     }
 
     #[test]
