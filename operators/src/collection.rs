@@ -153,6 +153,7 @@ pub(crate) mod testing {
                     options: &options,
                     inputs: &[],
                     outputs: &[],
+                    taken: &[],
                     part: Part::Whole,
                     partitions: 1,
                     workers: 1,

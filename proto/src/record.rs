@@ -42,6 +42,7 @@ pub enum RecordType {
     Moved,
     Nudge,
     Typing,
+    Absent,
     FanoutStats,
     FanoutCost,
     Row,
@@ -121,6 +122,8 @@ pub enum Record {
     Nudge(Arc<Nudge>),
     /// Somebody writes something.
     Typing(Arc<Typing>),
+    /// A durable message and the members who have no live device.
+    Absent(Arc<Absent>),
     /// One fan-out, for analysts.
     FanoutStats(FanoutStats),
     /// How long one fan-out took, told back to who decides how the next one goes.
@@ -159,6 +162,7 @@ impl Record {
             Self::Moved(_) => RecordType::Moved,
             Self::Nudge(_) => RecordType::Nudge,
             Self::Typing(_) => RecordType::Typing,
+            Self::Absent(_) => RecordType::Absent,
             Self::FanoutStats(_) => RecordType::FanoutStats,
             Self::FanoutCost(_) => RecordType::FanoutCost,
             Self::Row(_) => RecordType::Row,
@@ -529,6 +533,13 @@ pub struct Moved {
 pub struct Nudge {
     pub session: Arc<Session>,
     pub notify: wire::Notify,
+}
+
+/// A durable message and the members of its conversation who have no live device, its sender left out.
+#[derive(Clone, Debug)]
+pub struct Absent {
+    pub entry: Arc<Entry>,
+    pub users: Arc<[Arc<str>]>,
 }
 
 /// One fan-out, for analysts.

@@ -17,6 +17,7 @@ mod queue;
 mod reader;
 mod redis;
 mod search;
+mod webhook;
 
 use imflow_kind::Kind;
 
@@ -31,5 +32,6 @@ pub fn kinds() -> Vec<Kind> {
         mongo::kind(),
         redis::kind(),
         search::kind(),
+        webhook::kind(),
     ]
 }

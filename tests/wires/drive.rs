@@ -16,7 +16,12 @@ const SECOND: u64 = 1_000;
 const PLAY: &[(&str, &str)] = &[
     // A copy that is out of reach until its retries are used up.
     ("outage", "true"),
-    ("bob/phone", r#"{"id":1,"presenceSubscribe":{"userIds":["alice"]}}"#),
+    // Before bob has a live device.
+    (
+        "alice/phone",
+        r#"{"id":30,"send":{"conversationId":"lobby","clientMsgId":"alice-phone-2-1767225600000","type":"TEXT","text":"nobody?"}}"#,
+    ),
+    ("bob/phone", r#"{"id":1,"presenceSubscribe":{"userIds":["alice","carol"]}}"#),
     (
         "alice/phone",
         r#"{"id":1,"send":{"conversationId":"lobby","clientMsgId":"alice-phone-5-1767225600000","type":"TEXT","text":"hi"}}"#,

@@ -14,13 +14,14 @@ use crate::Dice;
 
 /// What is built upon: files that are put into a file of their own by `include`. Together they have every
 /// kind that is not general.
-const BASES: [&str; 6] = [
+const BASES: [&str; 7] = [
     "dataflow.toml",
     "examples/moderation/dataflow.toml",
     "examples/presence-only/dataflow.toml",
     "examples/mongodb/dataflow.toml",
     "examples/redis/dataflow.toml",
     "examples/search/dataflow.toml",
+    "examples/offline-push/dataflow.toml",
 ];
 
 /// The beginnings that this build can run: each needs the kinds that its file names.

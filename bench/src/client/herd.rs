@@ -45,13 +45,7 @@ impl Herd {
     pub(crate) fn new() -> Result<Self, Failure> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC);
         let epoll = epoll.context(|| "making an epoll".to_owned())?;
-        Ok(Self {
-            epoll,
-            members: Vec::new(),
-            buffer: vec![0; READ_BYTES],
-            frames: 0,
-            pongs: 0,
-        })
+        Ok(Self { epoll, members: Vec::new(), buffer: vec![0; READ_BYTES], frames: 0, pongs: 0 })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -18,7 +18,9 @@ use imflow_kind::{
     Description, Family, Key, Limit, Operator, OperatorContext, Opt, OptType, Options, Out, Port,
     StartError, State, Time,
 };
-use imflow_proto::record::{Band, Delivery, Entry, Event, FanoutStats, GrantChange, Typing};
+use imflow_proto::record::{
+    Absent, Band, Delivery, Entry, Event, FanoutStats, GrantChange, Typing,
+};
 use imflow_proto::wire::{MessageType, Notify, TypingNotice};
 use imflow_proto::{Fingerprint, Record, RecordType};
 
@@ -27,7 +29,7 @@ use pace::Pace;
 use rooms::{Recipients, Rooms};
 
 /// `messages: Committed`, `facts: Fact`, `grants: Grant`, `online: Online`, `moved: Moved`, `typing: Typing`,
-/// `costs: FanoutCost` → `deliveries: Delivery`, `stats: FanoutStats`
+/// `costs: FanoutCost` → `deliveries: Delivery`, `stats: FanoutStats`, `absent: Absent`
 ///
 /// Errors: none. Source: SPEC M10.
 pub const DESCRIPTION: Description = Description {
@@ -63,6 +65,11 @@ pub const DESCRIPTION: Description = Description {
             &[RecordType::FanoutStats],
             "one record a message: recipients, whether it is pushed to them, bytes, and the time since it was ordered",
         ),
+        Port::of(
+            "absent",
+            &[RecordType::Absent],
+            "messages (not what acts on one) with the members who have no live device, for `webhook`",
+        ),
     ],
     options: &[
         Opt::new(
@@ -95,6 +102,12 @@ pub const DESCRIPTION: Description = Description {
             "1s",
             "messages of a conversation within this time are told of at once",
         ),
+        Opt::new(
+            "absent_up_to",
+            OptType::Integer(0, 1_000_000),
+            "1000",
+            "members up to which `absent` tells of those who have no live device",
+        ),
     ],
     provides: &[],
     limits: &[
@@ -123,6 +136,7 @@ pub const DESCRIPTION: Description = Description {
 const GRANTS: usize = 2;
 const DELIVERIES: usize = 0;
 const STATS: usize = 1;
+const ABSENT: usize = 2;
 
 pub(crate) struct Fanout {
     rooms: Rooms,
@@ -132,10 +146,16 @@ pub(crate) struct Fanout {
     receipts: usize,
     pace: Pace,
     merged: Merged,
+    /// Members up to which the absent ones are told of; 0: nobody asks for them.
+    absent_up_to: usize,
 }
 
 pub(crate) fn build(context: &OperatorContext<'_>) -> Result<Box<dyn Operator>, StartError> {
-    Ok(Box::new(Fanout::new(context.options)))
+    let mut fanout = Fanout::new(context.options);
+    if !context.taken[ABSENT] {
+        fanout.absent_up_to = 0;
+    }
+    Ok(Box::new(fanout))
 }
 
 impl Operator for Fanout {
@@ -190,6 +210,7 @@ impl Fanout {
             receipts: options.integer("receipts") as usize,
             pace: Pace::from_options(options),
             merged: Merged::new(options.duration("notify_every").as_millis() as u64),
+            absent_up_to: options.integer("absent_up_to") as usize,
         }
     }
 
@@ -214,8 +235,15 @@ impl Fanout {
             bytes: bytes as u32,
             cost_ms: (now.ms() as i64 - message.created_at).clamp(0, i64::from(u32::MAX)) as u32,
         };
-        out.send(STATS, Record::FanoutStats(stats));
         let band = band(room.is_large(), message.r#type());
+        out.send(STATS, Record::FanoutStats(stats));
+        if self.absent_up_to > 0 && message.action.is_none() {
+            let users = self.rooms.absent(conversation, &message.sender_id, self.absent_up_to);
+            if !users.is_empty() {
+                let absent = Absent { entry: Arc::clone(&committed), users };
+                out.send(ABSENT, Record::Absent(Arc::new(absent)));
+            }
+        }
         let is_revoke = message.r#type() == MessageType::Revoke;
         let recalled = is_revoke.then(|| notices::of_revoke(&self.rooms, message)).flatten();
         if !to.is_empty() {

@@ -66,6 +66,22 @@ impl Rooms {
         Some((room, online))
     }
 
+    /// The members of a room of at most so many who have no live device, `sender` left out.
+    pub(super) fn absent(
+        &self,
+        conversation: Fingerprint,
+        sender: &str,
+        most: usize,
+    ) -> Recipients {
+        let room = self.by_id.get(&conversation).map(|room| &self.rooms[*room as usize]);
+        let Some(room) = room.filter(|room| room.members.len() <= most) else {
+            return Recipients::default();
+        };
+        let users = room.members.iter().map(|user| &self.users.rows[*user as usize]);
+        let absent = users.filter(|user| !user.online && *user.id != *sender);
+        absent.map(|user| Arc::clone(&user.id)).collect()
+    }
+
     /// Loads what [`Rooms::audience`] will look at.
     pub(super) fn warm(&self, conversation: Fingerprint) {
         if let Some(room) = self.by_id.get(&conversation) {

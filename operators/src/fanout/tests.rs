@@ -22,6 +22,7 @@ fn defaults() -> Options {
         ("direct_bytes", Value::Size(10 << 10)),
         ("direct_cost", Value::Duration(Duration::from_millis(200))),
         ("notify_every", Value::Duration(Duration::from_secs(1))),
+        ("absent_up_to", Value::Integer(1_000)),
     ])
 }
 
@@ -356,4 +357,27 @@ fn who_types_is_told_to_the_others_if_a_member() {
         assert_eq!(deliveries.len(), told, "{user}");
         assert!(deliveries.iter().all(|delivery| delivery.except == 7));
     }
+}
+
+#[test]
+fn members_without_a_live_device_are_told_of_apart() {
+    let mut driver = fanout(&["bob"]);
+    let absent = |driver: &mut Driver<Fanout>| {
+        let users = |record| match record {
+            Record::Absent(absent) => absent.users.iter().map(|user| user.to_string()).collect(),
+            other => panic!("{other:?}"),
+        };
+        driver.take("absent").into_iter().map(users).collect::<Vec<Vec<String>>>()
+    };
+    say(&mut driver);
+    assert_eq!(absent(&mut driver), [["carol"]], "neither the sender nor who is online");
+    flip(&mut driver, "bob", false);
+    let banned = Some(Grant { role: Role::Member, muted_until: 0, banned: true });
+    driver.send("grants", [grant("c1", "carol", banned)]);
+    driver.pass(1);
+    say(&mut driver);
+    assert_eq!(absent(&mut driver), [["bob"]]);
+    flip(&mut driver, "bob", true);
+    say(&mut driver);
+    assert!(absent(&mut driver).is_empty());
 }

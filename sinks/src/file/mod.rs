@@ -17,7 +17,7 @@ use imflow_proto::Record;
 
 use crate::discard;
 use crate::queue::Queue;
-use rotation::Rotation;
+pub(crate) use rotation::Rotation;
 use writer::Writer;
 
 /// Records that may wait for the thread.

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-pub(super) struct Rotation {
+pub(crate) struct Rotation {
     path: PathBuf,
     limit: u64,
     keep: usize,
@@ -16,7 +16,7 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    pub(super) fn open(path: PathBuf, limit: u64, keep: usize) -> io::Result<Self> {
+    pub(crate) fn open(path: PathBuf, limit: u64, keep: usize) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -26,7 +26,7 @@ impl Rotation {
     }
 
     /// Appends whole lines. On an error some of them may be written, the last one in part.
-    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.size >= self.limit {
             self.rotate()?;
         }
@@ -41,7 +41,7 @@ impl Rotation {
     }
 
     /// Hands what was written to the disk.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 

@@ -112,6 +112,7 @@ pub fn fields_of(record: RecordType) -> &'static [Field] {
         RecordType::Moved => MOVED,
         RecordType::Nudge => NUDGE,
         RecordType::Typing => TYPING,
+        RecordType::Absent => ABSENT,
         RecordType::FanoutStats => FANOUT_STATS,
         RecordType::FanoutCost => FANOUT_COST,
         RecordType::Row | RecordType::Partial => &[],
@@ -162,6 +163,9 @@ macro_rules! message_fields {
 const ORDERED: &[Field] = message_fields!(Record::Ordered(it) => it.message,);
 const COMMITTED: &[Field] =
     message_fields!(Record::Committed(it) => it.message, "lsn": Int(it.lsn as i64));
+
+const ABSENT: &[Field] =
+    message_fields!(Record::Absent(it) => it.entry.message, "userIds": Strings(&it.users));
 
 const REJECTION: &[Field] = fields!(Record::Rejection(it) =>
     "conversationId": String(refused(it).0),

@@ -93,6 +93,8 @@ pub struct OperatorContext<'a> {
     pub inputs: &'a [Vec<Shape>],
     /// What each output port carries; `None`: of a kind that never sends there.
     pub outputs: &'a [Option<Shape>],
+    /// By output port: whether anybody takes what leaves there.
+    pub taken: &'a [bool],
     pub part: Part,
     /// Partitions of the service; see [`imflow_proto::id::partition_of`].
     pub partitions: u32,

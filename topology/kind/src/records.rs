@@ -3,7 +3,7 @@
 use imflow_proto::RecordType;
 
 /// In the order of the message path. What the parts of one node tell each other is not among them.
-pub const RECORD_TYPES: [RecordType; 27] = [
+pub const RECORD_TYPES: [RecordType; 28] = [
     RecordType::Submission,
     RecordType::Ordered,
     RecordType::Committed,
@@ -28,6 +28,7 @@ pub const RECORD_TYPES: [RecordType; 27] = [
     RecordType::Moved,
     RecordType::Nudge,
     RecordType::Typing,
+    RecordType::Absent,
     RecordType::FanoutStats,
     RecordType::FanoutCost,
     RecordType::Row,
@@ -64,6 +65,7 @@ pub fn record_meaning(record: RecordType) -> &'static str {
         RecordType::Moved => "Durable moves of the cursors of one conversation.",
         RecordType::Nudge => "A device is asked to pull what it has not confirmed.",
         RecordType::Typing => "A user writes something in a conversation.",
+        RecordType::Absent => "A durable message and the members who have no live device.",
         RecordType::FanoutCost => {
             "How long a fan-out took, told back to who decides how the next one goes."
         }

@@ -90,6 +90,17 @@ impl Plan {
         into.map(|edge| edge.from).filter(|from| seen.insert(*from)).collect()
     }
 
+    /// By node and output port: whether anybody takes what leaves there.
+    pub fn taken(&self) -> Vec<Vec<bool>> {
+        let mut taken: Vec<_> = self.outputs.iter().map(|ports| vec![false; ports.len()]).collect();
+        for Edge { from: (node, port), .. } in &self.edges {
+            if let Some(port) = taken[*node].get_mut(*port) {
+                *port = true;
+            }
+        }
+        taken
+    }
+
     /// Output ports that leave an instance: one edge for each port and stage reached.
     pub fn exits(&self) -> Vec<Edge> {
         let mut seen = HashSet::new();

@@ -54,6 +54,7 @@ impl Assembly {
         let node_number = id::partition_of(&plan.service.node, 256) as u8;
         let faults = plan.nodes.iter().map(|_| Arc::default()).collect();
         let shared = Arc::new(Shared {
+            taken: plan.taken(),
             plan,
             lanes,
             sinks: Mutex::new(sinks),

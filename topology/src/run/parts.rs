@@ -32,13 +32,15 @@ pub(super) struct InstanceParts<'a> {
 impl Parts for InstanceParts<'_> {
     fn context(&self, node: NodeId) -> OperatorContext<'_> {
         let plan = &self.shared.plan;
-        let (inputs, outputs) = (&plan.inputs[node], &plan.outputs[node]);
+        let (inputs, outputs, taken) =
+            (&plan.inputs[node], &plan.outputs[node], &self.shared.taken[node]);
         let node = &plan.nodes[node];
         OperatorContext {
             name: &node.name,
             options: &node.options,
             inputs,
             outputs,
+            taken,
             part: node.part,
             partitions: plan.service.partitions,
             workers: plan.service.workers,

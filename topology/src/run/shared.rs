@@ -14,6 +14,8 @@ use crate::resolve::NodeId;
 /// What all instances share.
 pub(crate) struct Shared {
     pub plan: Plan,
+    /// By node and output port: whether anybody takes what leaves there.
+    pub taken: Vec<Vec<bool>>,
     pub lanes: Vec<Arc<Lanes>>,
     pub sinks: Mutex<BTreeMap<NodeId, Box<dyn Sink>>>,
     pub journal: Option<Arc<dyn Journal>>,

@@ -95,6 +95,7 @@ impl Fields<'_> {
             RecordType::Moved => self.moved(),
             RecordType::Nudge => self.nudge(),
             RecordType::Typing => Record::Typing(Arc::new(self.typing())),
+            RecordType::Absent => Record::Absent(Arc::new(self.absent())),
             RecordType::FanoutStats => Record::FanoutStats(self.fanout_stats()),
             RecordType::FanoutCost => Record::FanoutCost(Arc::new(self.fanout_cost())),
             RecordType::Row | RecordType::Partial => self.row(&Arc::default()),

@@ -6,9 +6,9 @@ use imflow_proto::Record;
 use imflow_proto::keys::Keys;
 use imflow_proto::log::{self, Cursors, CursorsMoved, DeviceCursor, Fact, fact};
 use imflow_proto::record::{
-    Band, Command, Delivery, Entry, Event, FanoutCost, FanoutStats, FieldType, Grant, GrantChange,
-    GrantSubject, Mark, MarkKind, Referent, Refused, Rejection, Reply, Row, Scalar, Schema, Scopes,
-    Session, Submission, Target, Typing, Wish,
+    Absent, Band, Command, Delivery, Entry, Event, FanoutCost, FanoutStats, FieldType, Grant,
+    GrantChange, GrantSubject, Mark, MarkKind, Referent, Refused, Rejection, Reply, Row, Scalar,
+    Schema, Scopes, Session, Submission, Target, Typing, Wish,
 };
 use imflow_proto::wire::{
     Action, ConversationType, Done, Error, ErrorCode, FanoutMode, MemberInfo, Message, MessageType,
@@ -281,6 +281,11 @@ impl Fields<'_> {
             recipients: self.int("recipients", 1) as u32,
             cost_ms: self.int("costMs", 0) as u32,
         }
+    }
+
+    pub(super) fn absent(&mut self) -> Absent {
+        let users = self.strings("userIds", &["bob"]).into_iter().map(Arc::from).collect();
+        Absent { entry: Arc::new(self.entry()), users }
     }
 
     pub(super) fn typing(&mut self) -> Typing {

@@ -94,6 +94,7 @@ impl<'a> Node<'a> {
             options: self.options,
             inputs: self.inputs,
             outputs: &outputs,
+            taken: &vec![true; outputs.len()],
             part: self.part,
             partitions: 1,
             workers: self.workers,
