@@ -167,7 +167,12 @@ impl<T> Bands<T> {
 
     /// Takes the entry whose turn it is.
     pub(super) fn pop(&mut self) -> Option<T> {
-        while let Some(band) = self.next_band() {
+        self.pop_down_to(Band::P3)
+    }
+
+    /// The same, of the bands down to one.
+    pub(super) fn pop_down_to(&mut self, lowest: Band) -> Option<T> {
+        while let Some(band) = self.next_band(lowest) {
             let conversation = self.tokens[band].pop_front()?;
             let riding = self.conversations.get_mut(&conversation);
             let Some(riding) = riding.filter(|riding| riding.band as usize == band) else {
@@ -190,13 +195,14 @@ impl<T> Bands<T> {
         self.entries.len() <= KEEP
     }
 
-    fn next_band(&mut self) -> Option<usize> {
+    fn next_band(&mut self, lowest: Band) -> Option<usize> {
         let waiting = |band: &usize| !self.tokens[*band].is_empty();
-        let total: i32 = (0..Band::COUNT).filter(waiting).map(|band| SHARES[band]).sum();
-        for band in (0..Band::COUNT).filter(waiting) {
+        let bands = 0..=lowest as usize;
+        let total: i32 = bands.clone().filter(waiting).map(|band| SHARES[band]).sum();
+        for band in bands.clone().filter(waiting) {
             self.turns[band] += SHARES[band];
         }
-        let next = (0..Band::COUNT).filter(waiting).rev().max_by_key(|band| self.turns[*band])?;
+        let next = bands.filter(waiting).rev().max_by_key(|band| self.turns[*band])?;
         self.turns[next] -= total;
         Some(next)
     }

@@ -3,6 +3,7 @@
 //! One task drains the hub's queue in rounds. A round answers tickets, encodes each event once per
 //! format, and puts all events of a conversation into an outbox under one lock; each connection is
 //! woken once a round. Between rounds it waits for connections that were woken to take what they got.
+//! What goes to many goes slice by slice, and what is urgent in between.
 //!
 //! Invariant: the events of a conversation reach an outbox in the order of the queue.
 
@@ -10,20 +11,21 @@ use std::sync::Arc;
 
 use imflow_kind::Injector;
 use imflow_proto::Record;
-use imflow_proto::record::{Band, Delivery, Event, FanoutCost, Nudge, PresenceChange};
+use imflow_proto::record::{Band, FanoutCost, Nudge, PresenceChange};
 use imflow_proto::wire::envelope::Body;
-use imflow_proto::wire::{Envelope, PresenceNotice, Push, push};
-use rapidhash::RapidHashMap;
+use imflow_proto::wire::{PresenceNotice, push};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::bands::hash_of;
 use super::commands::port;
 use super::cork::corked;
+use super::expansion::Expansion;
 use super::frames::Shared;
+use super::groups::{Group, Groups, envelope_of, pushed};
 use super::hub::Hub;
 use super::outbox::{Pushed, What};
 use super::peer::Peer;
-use super::queue::{NodeGap, Round, RoundSize, Waiting, Waits};
+use super::queue::{Round, RoundSize, Waits};
 
 const ROUND: RoundSize = RoundSize { records: 256, receivers: 16_384, bytes: 128 * 1024 };
 /// Connections woken at a time when a window ends.
@@ -40,23 +42,26 @@ pub(super) struct Dispatcher {
     /// Whose pushes wait for the end of the window.
     waiting: Vec<Arc<Peer>>,
     window_ends: Instant,
+    expansion: Expansion,
 }
 
 impl Dispatcher {
     pub(super) fn new(hub: Arc<Hub>, told: Option<Arc<dyn Injector>>) -> Self {
         let now = Instant::now();
-        Self { hub, told, start: now, waiting: Vec::new(), window_ends: now }
+        let expansion = Expansion::default();
+        Self { hub, told, start: now, waiting: Vec::new(), window_ends: now, expansion }
     }
 
     /// Runs for good.
     pub(super) async fn run(mut self) {
         loop {
+            let slice_due = self.expansion.next_due();
             tokio::select! {
                 () = self.hub.delivered.notified() => {}
                 () = sleep_until(self.window_ends), if !self.waiting.is_empty() => {}
+                () = sleep_until(slice_due.unwrap_or(self.start)), if slice_due.is_some() => {}
             }
-            while let Some(round) = self.hub.take(ROUND) {
-                corked(|| self.round(round));
+            while self.turn(false) {
                 self.end_window().await;
                 self.hub.flow.room().await;
             }
@@ -68,11 +73,25 @@ impl Dispatcher {
     /// that was anything.
     pub(super) fn deliver_all(&mut self) -> bool {
         let mut moved = false;
-        while let Some(round) = self.hub.take(ROUND) {
-            corked(|| self.round(round));
+        while self.turn(true) {
             moved = true;
         }
         moved
+    }
+
+    /// A round and a slice, as far as there is one; `hasty`: before the slice is due. `false`: there was nothing.
+    fn turn(&mut self, hasty: bool) -> bool {
+        let round = self.hub.take(ROUND, self.expansion.lowest());
+        let has_round = round.is_some();
+        corked(|| {
+            round.into_iter().for_each(|round| self.round(round));
+            let now = Instant::now();
+            let is_due = self.expansion.is_due(now) || (hasty && !self.expansion.is_empty());
+            if is_due {
+                self.slice(now);
+            }
+            has_round || is_due
+        })
     }
 
     /// Wakes those whose pushes have gathered for a window's length.
@@ -104,58 +123,53 @@ impl Dispatcher {
             match &waiting.what {
                 Waits::Nudge(nudge) => self.nudge(nudge, now),
                 Waits::Delivery(delivery) => {
-                    if groups.add(delivery).is_err() {
+                    if groups.add(delivery, waiting.since).is_err() {
                         self.deliver(std::mem::take(&mut groups), now);
-                        groups.add(delivery).expect("an empty set of groups takes any delivery");
+                        let added = groups.add(delivery, waiting.since);
+                        added.expect("an empty set of groups takes any delivery");
                     }
                 }
             }
         }
         self.deliver(groups, now);
-        for (conversation, gap) in &round.gaps {
-            self.gap(*conversation, gap, now);
+        for (conversation, gap) in round.gaps {
+            self.deliver_group(Group::of_gap(conversation, gap), now);
         }
         if let Some(oldest) = round.waiting.iter().map(|waiting| waiting.since).min() {
             self.hub.meters.fanout.delivered(round.waiting.len(), oldest.elapsed());
         }
-        self.tell_costs(&round.waiting);
     }
 
     fn deliver(&mut self, groups: Groups, now: u64) {
-        let hub = Arc::clone(&self.hub);
-        for group in groups.groups {
-            for user_id in &*group.to {
-                hub.registry.each_of(user_id, |peer| {
-                    let own = peer.session.number;
-                    let events = group.events.iter().filter(|event| event.except != own);
-                    let pushed = events.map(|event| Pushed {
-                        frame: event.shared.frame(peer.format),
-                        band: event.band,
-                        conversation: group.conversation,
-                        conversation_id: &group.conversation_id,
-                        what: event.what,
-                    });
-                    let waits = peer.outbox.push(pushed, now);
-                    self.wait_if(waits, peer);
-                });
-            }
+        for group in groups.into_groups() {
+            self.deliver_group(group, now);
         }
     }
 
-    /// Tells those who would have got messages that they have to pull them.
-    fn gap(&mut self, conversation: u64, gap: &NodeGap, now: u64) {
+    fn deliver_group(&mut self, group: Group, now: u64) {
+        if self.expansion.wants(&group) {
+            return self.expansion.add(group);
+        }
+        self.reach(&group, 0..group.to.len(), now);
+        self.tell_cost(&group);
+    }
+
+    /// Brings the next slice of a large group to its receivers.
+    fn slice(&mut self, at: Instant) {
+        let now = self.now();
+        let mut expansion = std::mem::take(&mut self.expansion);
+        let done = expansion.slice(at, |group, receivers| self.reach(group, receivers, now));
+        self.expansion = expansion;
+        if let Some(group) = done {
+            self.tell_cost(&group);
+        }
+    }
+
+    fn reach(&mut self, group: &Group, receivers: std::ops::Range<usize>, now: u64) {
         let hub = Arc::clone(&self.hub);
-        let frame = bytes::Bytes::new();
-        for user_id in &*gap.to {
+        for user_id in &group.to[receivers] {
             hub.registry.each_of(user_id, |peer| {
-                let pushed = Pushed {
-                    frame: &frame,
-                    band: Band::P0,
-                    conversation,
-                    conversation_id: &gap.conversation_id,
-                    what: What::Notify(gap.up_to_seq),
-                };
-                let waits = peer.outbox.push(std::iter::once(pushed), now);
+                let waits = peer.outbox.push(group.pushed_to(peer), now);
                 self.wait_if(waits, peer);
             });
         }
@@ -217,23 +231,18 @@ impl Dispatcher {
         }
     }
 
-    /// How long large fan-outs took, to those who decide how the next one goes.
-    fn tell_costs(&self, round: &[Waiting]) {
+    /// How long a large fan-out took, to those who decide how the next one goes.
+    fn tell_cost(&self, group: &Group) {
+        let recipients = group.to.len();
         let Some(injector) = &self.told else { return };
-        for waiting in round {
-            let Waits::Delivery(delivery) = &waiting.what else { continue };
-            let (Event::Message(entry), recipients) = (&delivery.event, delivery.to.len()) else {
-                continue;
-            };
-            if recipients < TELLING_RECIPIENTS {
-                continue;
-            }
-            let conversation_id = entry.message.conversation_id.as_str().into();
-            let cost_ms = waiting.since.elapsed().as_millis().try_into().unwrap_or(u32::MAX);
-            let cost = FanoutCost { conversation_id, recipients: recipients as u32, cost_ms };
-            let worker = injector.worker_of(&cost.conversation_id);
-            injector.send(worker, port::COSTS, vec![Record::FanoutCost(Arc::new(cost))]);
+        if recipients < TELLING_RECIPIENTS || group.only_tells() {
+            return;
         }
+        let conversation_id = group.conversation_id.as_str().into();
+        let cost_ms = group.since.elapsed().as_millis().try_into().unwrap_or(u32::MAX);
+        let cost = FanoutCost { conversation_id, recipients: recipients as u32, cost_ms };
+        let worker = injector.worker_of(&cost.conversation_id);
+        injector.send(worker, port::COSTS, vec![Record::FanoutCost(Arc::new(cost))]);
     }
 }
 
@@ -257,91 +266,10 @@ fn answer(record: Record) {
     }
 }
 
-/// Deliveries by receivers.
-#[derive(Default)]
-struct Groups {
-    groups: Vec<Group>,
-    /// The group of each conversation.
-    of_conversation: RapidHashMap<u64, usize>,
-}
-
-/// Events of one conversation for the same receivers.
-struct Group {
-    conversation: u64,
-    conversation_id: String,
-    to: Arc<[Arc<str>]>,
-    events: Vec<Shareable>,
-}
-
-/// An event, and the session that is left out.
-struct Shareable {
-    shared: Shared,
-    except: u64,
-    band: Band,
-    what: What,
-}
-
-/// The conversation has other receivers than before: what is grouped must be delivered first.
-#[derive(Debug)]
-struct ReceiversChanged;
-
-impl Groups {
-    fn add(&mut self, delivery: &Delivery) -> Result<(), ReceiversChanged> {
-        let conversation_id = delivery.event.conversation_id();
-        let conversation = hash_of(conversation_id);
-        let index = match self.of_conversation.get(&conversation) {
-            Some(index) if Arc::ptr_eq(&self.groups[*index].to, &delivery.to) => *index,
-            Some(_) => return Err(ReceiversChanged),
-            None => {
-                self.groups.push(Group {
-                    conversation,
-                    conversation_id: conversation_id.to_owned(),
-                    to: Arc::clone(&delivery.to),
-                    events: Vec::new(),
-                });
-                self.of_conversation.insert(conversation, self.groups.len() - 1);
-                self.groups.len() - 1
-            }
-        };
-        self.groups[index].events.push(Shareable {
-            shared: Shared::new(envelope_of(&delivery.event)),
-            except: delivery.except,
-            band: delivery.band,
-            what: what(&delivery.event),
-        });
-        Ok(())
-    }
-}
-
-fn what(event: &Event) -> What {
-    match event {
-        Event::Message(entry) => What::Message(entry.message.seq),
-        Event::Notify(notify) => What::Notify(notify.up_to_seq),
-        _ => What::Notice,
-    }
-}
-
-fn envelope_of(event: &Event) -> Envelope {
-    pushed(match event {
-        Event::Message(entry) => push::Event::Message(entry.message.clone()),
-        Event::ConversationChanged(changed) => {
-            push::Event::ConversationChanged((**changed).clone())
-        }
-        Event::Receipt(receipt) => push::Event::Receipt((**receipt).clone()),
-        Event::Recalled(recalled) => push::Event::Recalled((**recalled).clone()),
-        Event::Status(status) => push::Event::Status((**status).clone()),
-        Event::Notify(notify) => push::Event::Notify((**notify).clone()),
-        Event::Typing(typing) => push::Event::Typing((**typing).clone()),
-    })
-}
-
-fn pushed(event: push::Event) -> Envelope {
-    Envelope { id: 0, body: Some(Body::Push(Push { event: Some(event) })) }
-}
-
 #[cfg(test)]
 mod tests {
     use imflow_kind::Outboxes as _;
+    use imflow_proto::record::{Delivery, Event};
 
     use super::*;
     use crate::websocket::testing::{entry, hub_with, pushed_seqs};
@@ -410,5 +338,46 @@ mod tests {
             String::from_utf8_lossy(&out)
                 .contains(r#"{"push":{"presence":{"userId":"carol","online":true}}}"#)
         );
+    }
+
+    #[tokio::test]
+    async fn a_large_group_is_reached_in_slices_and_in_order_and_answers_come_between() {
+        let devices: Vec<String> = (0..1_000).map(|user| format!("u{user}")).collect();
+        let devices: Vec<_> = devices.iter().map(|user| (&**user, "phone")).collect();
+        let (hub, peers) = hub_with(&devices);
+        let everybody = users(&devices.iter().map(|(user, _)| *user).collect::<Vec<_>>());
+        let first = users(&["u0"]);
+        hub.deliver(vec![deliver(1, &everybody, 0), deliver(2, &first, 0)]);
+        let mut dispatcher = Dispatcher::new(Arc::clone(&hub), None);
+        assert!(dispatcher.turn(true));
+        assert_eq!(pushed_seqs(&peers[0]), [1]);
+        assert!(pushed_seqs(&peers[999]).is_empty(), "its slice comes later");
+        hub.deliver(vec![deliver(3, &everybody, 0)]);
+        while dispatcher.turn(true) {}
+        assert_eq!(pushed_seqs(&peers[0]), [2, 3], "behind what was on its way");
+        assert_eq!(pushed_seqs(&peers[999]), [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn slices_go_on_by_themselves_and_those_of_notices_take_their_time() {
+        let devices: Vec<String> = (0..1_000).map(|user| format!("u{user}")).collect();
+        let devices: Vec<_> = devices.iter().map(|user| (&**user, "phone")).collect();
+        let (hub, peers) = hub_with(&devices);
+        let to = users(&devices.iter().map(|(user, _)| *user).collect::<Vec<_>>());
+        tokio::time::pause();
+        tokio::spawn(Dispatcher::new(Arc::clone(&hub), None).run());
+        hub.deliver(vec![deliver(1, &to, 0)]);
+        let all_have = |seqs: &[u64]| peers.iter().all(|peer| pushed_seqs(peer) == seqs);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(all_have(&[1]));
+        let notify = imflow_proto::wire::Notify { conversation_id: "c1".into(), up_to_seq: 2 };
+        let event = Event::Notify(Arc::new(notify));
+        let told = Delivery { event, to, except: 0, band: Band::P2 };
+        hub.deliver(vec![Record::Delivery(Arc::new(told))]);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let waiting = || peers.iter().filter(|peer| peer.outbox.load().pushes > 0).count();
+        assert_eq!(waiting(), 256);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(waiting(), 1_000);
     }
 }

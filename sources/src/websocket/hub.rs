@@ -48,13 +48,10 @@ impl Hub {
         })
     }
 
-    /// Takes a round of what was delivered; `None`: nothing waits.
-    pub(super) fn take(&self, size: RoundSize) -> Option<Round> {
+    /// Takes a round of what was delivered, as [`Queue::take`].
+    pub(super) fn take(&self, size: RoundSize, lowest: Option<Band>) -> Option<Round> {
         let mut queue = self.queue.lock();
-        if queue.is_empty() {
-            return None;
-        }
-        let round = queue.take(size);
+        let round = queue.take(size, lowest)?;
         self.note(queue.strain());
         Some(round)
     }

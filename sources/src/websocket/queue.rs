@@ -106,14 +106,6 @@ impl Queue {
         lost
     }
 
-    /// Whether nothing waits that can be taken.
-    pub(super) fn is_empty(&self) -> bool {
-        self.answers.is_empty()
-            && self.fleeting.is_empty()
-            && self.bands.is_empty()
-            && self.gaps.is_empty()
-    }
-
     pub(super) fn strain(&self) -> Strain {
         Strain { fill: self.fill(), holds: self.counts()[Band::P1 as usize] >= HOLDS_AT }
     }
@@ -128,8 +120,8 @@ impl Queue {
         self.bands.counts()
     }
 
-    /// All answers, and of the others what fits a round.
-    pub(super) fn take(&mut self, size: RoundSize) -> Round {
+    /// All answers, and of the bands down to `lowest` what fits a round; `None`: nothing of that waits.
+    pub(super) fn take(&mut self, size: RoundSize, lowest: Option<Band>) -> Option<Round> {
         let mut round = Round {
             answers: std::mem::take(&mut self.answers),
             fleeting: std::mem::take(&mut self.fleeting),
@@ -139,7 +131,9 @@ impl Queue {
         let mut seen = RapidHashSet::default();
         while round.waiting.len() < size.records && receivers < size.receivers && bytes < size.bytes
         {
-            let Some(waiting) = self.bands.pop() else { break };
+            let Some(waiting) = lowest.and_then(|lowest| self.bands.pop_down_to(lowest)) else {
+                break;
+            };
             // Those who get several things of a round are looked up and woken once for all of them.
             if seen.insert(waiting.list()) {
                 receivers += waiting.receivers();
@@ -147,10 +141,10 @@ impl Queue {
             bytes += waiting.bytes();
             round.waiting.push(waiting);
         }
-        if !self.gaps.is_empty() && self.fill() < REFUSES_P3 {
+        if lowest == Some(Band::P3) && !self.gaps.is_empty() && self.fill() < REFUSES_P3 {
             round.gaps = self.gaps.drain().collect();
         }
-        round
+        (!round.is_empty()).then_some(round)
     }
 
     fn add_fleeting(&mut self, record: Record) -> bool {
@@ -190,6 +184,15 @@ impl Queue {
         let waiting = Waiting { what: Waits::Nudge(nudge), since };
         let bytes = waiting.bytes();
         self.bands.push(&self.capacity, Band::P0, conversation, bytes, waiting).is_ok()
+    }
+}
+
+impl Round {
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+            && self.fleeting.is_empty()
+            && self.waiting.is_empty()
+            && self.gaps.is_empty()
     }
 }
 
@@ -238,6 +241,10 @@ mod tests {
 
     const ALL: RoundSize = RoundSize { records: 1 << 20, receivers: 1 << 20, bytes: 1 << 30 };
 
+    fn take(queue: &mut Queue, size: RoundSize) -> Option<Round> {
+        queue.take(size, Some(Band::P3))
+    }
+
     fn message(id: &str, seq: u64, band: Band) -> Record {
         let (event, to) = (Event::Message(entry(id, seq)), Arc::from([Arc::from("bob")]));
         Record::Delivery(Arc::new(Delivery { event, to, except: 0, band }))
@@ -264,15 +271,13 @@ mod tests {
         );
         assert_eq!(queue.add(vec![message("system", 1, Band::P0)]), 0, "other bands have room");
         let mut told = Vec::new();
-        for _ in 0..200 {
-            let round = queue.take(RoundSize { records: 100, ..ALL });
+        while let Some(round) = take(&mut queue, RoundSize { records: 100, ..ALL }) {
             told.extend(seqs(&round, "busy"));
             if let [(_, gap)] = &round.gaps[..] {
                 assert_eq!((&*gap.conversation_id, gap.up_to_seq), ("busy", 5_100));
                 told.push(gap.up_to_seq);
             }
         }
-        assert!(queue.is_empty());
         assert_eq!(told.iter().filter(|seq| **seq == 5_100).count(), 1);
         let pushed: Vec<u64> = told.iter().copied().filter(|seq| *seq != 5_100).collect();
         assert_eq!(pushed, (1..=5_000).collect::<Vec<_>>());
@@ -288,10 +293,10 @@ mod tests {
         let size = RoundSize { receivers: 150, ..ALL };
         let mut queue = Queue::new(1 << 30);
         queue.add((1..=20).map(|seq| delivery("c1", seq, &to)).collect());
-        assert_eq!(queue.take(size).waiting.len(), 20);
+        assert_eq!(take(&mut queue, size).expect("waiting").waiting.len(), 20);
         let other = |number: u64| delivery(&format!("c{number}"), 1, &to.iter().cloned().collect());
         queue.add((2..=6).map(other).collect());
-        assert_eq!(queue.take(size).waiting.len(), 2);
+        assert_eq!(take(&mut queue, size).expect("waiting").waiting.len(), 2);
     }
 
     #[test]
@@ -307,7 +312,17 @@ mod tests {
         assert!(queue.fill() >= 70, "{}", queue.fill());
         assert_eq!(queue.add(vec![typing()]), 1, "the first to be left out");
         assert_eq!(queue.add(vec![message("c2", 1, Band::P3)]), 1);
-        let round = queue.take(ALL);
+        let round = take(&mut queue, ALL).expect("waiting");
         assert_eq!((round.fleeting.len(), round.waiting.len(), round.gaps.len()), (1, 6, 1));
+    }
+
+    #[test]
+    fn what_is_urgent_can_be_taken_alone() {
+        let mut queue = Queue::new(1 << 30);
+        queue.add(vec![message("large", 1, Band::P2), message("small", 1, Band::P1)]);
+        let round = queue.take(ALL, Some(Band::P1)).expect("waiting");
+        assert_eq!((seqs(&round, "small"), seqs(&round, "large")), (vec![1], vec![]));
+        assert!(queue.take(ALL, None).is_none() && queue.take(ALL, Some(Band::P1)).is_none());
+        assert_eq!(seqs(&take(&mut queue, ALL).expect("waiting"), "large"), [1]);
     }
 }
