@@ -1,9 +1,9 @@
 """Redis: a repeat gets its first answer whatever becomes of it, and never a second message; the latest messages are read from it."""
 
 import json
-import socket
 import time
 
+import harness.keys
 from harness.client import PATIENCE
 from harness.cutting import fill_until_cut
 from harness.wire import REPO
@@ -11,28 +11,8 @@ from harness.wire import REPO
 REDIS = REPO / "examples" / "redis" / "dataflow.toml"
 
 
-class Keys:
-    """A connection to Redis, just enough of one."""
-
-    def __init__(self, url):
-        host, _, port = url.removeprefix("redis://").removesuffix("/0").partition(":")
-        self.socket = socket.create_connection((host, int(port)), 5)
-        self.file = self.socket.makefile("rb")
-
-    def ask(self, *words):
-        words = [word.encode() for word in words]
-        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
-        return self._answer()
-
-    def _answer(self):
-        line = self.file.readline().strip().decode()
-        kind, rest = line[0], line[1:]
-        if kind == "$":
-            return None if rest == "-1" else self.file.read(int(rest) + 2)[:-2].decode()
-        if kind == "*":
-            return [self._answer() for _ in range(int(rest))]
-        assert kind != "-", line
-        return int(rest) if kind == ":" else rest
+class Keys(harness.keys.Keys):
+    """What the sink has written."""
 
     def ids(self):
         """clientMsgId -> value."""

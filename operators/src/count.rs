@@ -281,7 +281,11 @@ mod tests {
     }
 
     fn online(user: usize, online: bool) -> Record {
-        Record::Online(OnlineChange { user_id: format!("u{user}").into(), online })
+        Record::Online(OnlineChange {
+            user_id: format!("u{user}").into(),
+            online,
+            last_active_at: 0,
+        })
     }
 
     fn count(row: &Record) -> i64 {

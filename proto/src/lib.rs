@@ -3,6 +3,7 @@
 
 mod content;
 pub mod cursors;
+mod device;
 pub mod fingerprint;
 pub mod frame;
 pub mod id;

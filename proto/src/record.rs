@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+pub use crate::device::{SessionEvent, SessionKey};
 use crate::keys::Keys;
 use crate::log::{CursorsMoved, Fact};
 pub use crate::row::{FieldType, Partial, Row, Scalar, Schema};
@@ -357,20 +358,13 @@ pub enum GrantSubject {
     User { user_id: Arc<str>, grant: Option<Grant> },
 }
 
-/// A session began (`online`) or ended.
-#[derive(Clone, Debug)]
-pub struct SessionEvent {
-    pub session: Arc<Session>,
-    pub online: bool,
-    /// Milliseconds since the Unix epoch.
-    pub at: i64,
-}
-
-/// A user came online or went offline on this node.
+/// A user came online or went offline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnlineChange {
     pub user_id: Arc<str>,
     pub online: bool,
+    /// As in [`PresenceChange::last_active_at`].
+    pub last_active_at: i64,
 }
 
 /// A session replaces the set of users whose presence it follows; an empty set ends it.
@@ -380,6 +374,9 @@ pub struct Subscription {
     pub ticket: Option<Ticket>,
     pub session: Arc<Session>,
     pub user_ids: Vec<String>,
+    /// Conversations whose members are to be followed too, until somebody who knows them has put the members
+    /// into `user_ids`.
+    pub conversation_ids: Vec<String>,
 }
 
 /// A presence notice and the sessions (by number) that are told.
@@ -387,6 +384,9 @@ pub struct Subscription {
 pub struct PresenceChange {
     pub user_id: Arc<str>,
     pub online: bool,
+    /// When the user was last heard of elsewhere, in milliseconds since the Unix epoch; 0: this node knows
+    /// better, or nobody does.
+    pub last_active_at: i64,
     pub sessions: Arc<[u64]>,
 }
 

@@ -11,11 +11,13 @@ mod file;
 mod follower;
 mod kafka;
 pub mod log;
+mod members;
 mod mongo;
 mod push;
 mod queue;
 mod reader;
 mod redis;
+mod redis_routes;
 mod search;
 mod webhook;
 
@@ -27,10 +29,12 @@ pub fn kinds() -> Vec<Kind> {
         log::kind(),
         push::kind(),
         reader::kind(),
+        members::kind(),
         file::kind(),
         kafka::kind(),
         mongo::kind(),
         redis::kind(),
+        redis_routes::kind(),
         search::kind(),
         webhook::kind(),
     ]

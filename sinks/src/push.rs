@@ -57,6 +57,7 @@ pub static DESCRIPTION: Description = Description {
               \x20   \"allowed.denied\",\n\
               \x20   \"online\",\n\
               \x20   \"online.replies\",\n\
+              \x20   \"followed.refused\",\n\
               \x20   \"reader\",\n\
               ]\n",
     ..Description::EMPTY

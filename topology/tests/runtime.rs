@@ -115,6 +115,7 @@ impl Operator for Users {
                 Record::Online(OnlineChange {
                     user_id: Arc::clone(&event.session.user_id),
                     online: event.online,
+                    last_active_at: event.at,
                 }),
             );
         }
@@ -266,7 +267,10 @@ fn tracking_ends_when_every_stage_has_seen_the_record() {
     }
     for round in 0..200 {
         let (sender, applied) = mpsc::channel();
-        let event = SessionEvent { session: session(), online: round % 2 == 0, at: round };
+        let event = match round % 2 {
+            0 => SessionEvent::began(session(), "node-1".into(), round),
+            _ => SessionEvent::ended(session(), "node-1".into(), round - 1, round),
+        };
         let tracked: Applied = Arc::new(Tell(Mutex::new(sender)));
         rig.injector.send_and_track(0, 1, vec![Record::SessionEvent(Arc::new(event))], tracked);
         applied.recv_timeout(Duration::from_secs(10)).unwrap();

@@ -134,7 +134,7 @@ impl Operator for Pass {
 }
 
 fn online(user: &str) -> Record {
-    Record::Online(OnlineChange { user_id: user.into(), online: true })
+    Record::Online(OnlineChange { user_id: user.into(), online: true, last_active_at: 0 })
 }
 
 fn plan(again: &str, full: &Arc<AtomicBool>) -> Plan {

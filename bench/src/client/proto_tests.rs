@@ -65,7 +65,7 @@ fn both_forms_of_the_servers_envelopes_are_read() {
     check(0, push(push::Event::Message(message())), &Event::Message(expected(&text)));
     let notify = wire::Notify { conversation_id: "g1".into(), up_to_seq: 3 };
     check(0, push(push::Event::Notify(notify)), &Event::Notify { conversation_id: "g1".into() });
-    let presence = wire::PresenceNotice { user_id: "u1".into(), online: true };
+    let presence = wire::PresenceNotice { user_id: "u1".into(), online: true, last_active_at: 7 };
     check(0, push(push::Event::Presence(presence)), &Event::Other);
     let page =
         wire::Messages { items: vec![message(), message()], more: true, ..Default::default() };

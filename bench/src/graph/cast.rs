@@ -59,10 +59,9 @@ impl Cast {
     /// Everybody comes online.
     pub(super) fn arrivals(&self) -> Vec<Record> {
         let at = self.base_ms as i64;
-        let arrival = |session: &Arc<Session>| SessionEvent {
-            session: Arc::clone(session),
-            online: true,
-            at,
+        let node_id: Arc<str> = "node-1".into();
+        let arrival = |session: &Arc<Session>| {
+            SessionEvent::began(Arc::clone(session), Arc::clone(&node_id), at)
         };
         self.sessions
             .iter()

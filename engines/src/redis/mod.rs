@@ -1,18 +1,24 @@
-//! A copy of the log in Redis: [`ids`] of messages, and the [`latest`] messages of conversations.
+//! A copy of the log in Redis: [`ids`] of messages, and the [`latest`] messages of conversations. And what
+//! nodes share of where users are: [`routes`].
 //!
-//! What is written depends on the log alone, expiry too, which is told as a time: writing a record again
+//! What is written of the log depends on the log alone, expiry too, which is told as a time: writing a record again
 //! changes nothing.
 
 mod ids;
 mod latest;
+mod link;
+mod routes;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use imflow_kind::{Logged, Replica, ReplicaError};
 use imflow_proto::record::Lsn;
-use redis::{Client, Connection, RedisError};
+use redis::{Connection, RedisError};
+
+use link::Link;
 
 pub use latest::RedisLatest;
+pub use routes::{Listener, RedisRoutes, RouteSettings};
 
 /// What is kept, and how.
 #[derive(Clone, Debug)]
@@ -33,11 +39,10 @@ pub struct Settings {
     pub latest_ttl: Duration,
 }
 
-/// One connection, made when it is needed and again after a failure.
+/// The copy, over one connection.
 pub struct Redis {
     settings: Settings,
-    client: Client,
-    connection: Option<Connection>,
+    link: Link,
     /// When the server was last asked, in seconds since the Unix epoch: what had expired by then is not
     /// written.
     opened_at: u64,
@@ -49,36 +54,16 @@ impl Redis {
     /// # Errors
     /// When the address is none, as a sentence.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        let client = Client::open(&*settings.uri).map_err(|error| {
-            format!(
-                "`uri` is not the address of a Redis server: {}; write it as redis://HOST:PORT/DATABASE",
-                error.category()
-            )
-        })?;
-        Ok(Self { settings, client, connection: None, opened_at: 0 })
+        let link = Link::new(&settings.uri, settings.timeout)?;
+        Ok(Self { settings, link, opened_at: 0 })
     }
 
-    /// Makes one call; whatever fails costs the connection, since an answer may still be on its way.
     fn call<T>(
         &mut self,
         doing: &str,
         call: impl FnOnce(&mut Connection) -> Result<T, RedisError>,
     ) -> Result<T, ReplicaError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().map_err(|error| failure("connect", &error))?,
-        };
-        let answer = call(&mut connection).map_err(|error| failure(doing, &error))?;
-        self.connection = Some(connection);
-        Ok(answer)
-    }
-
-    fn connect(&self) -> Result<Connection, RedisError> {
-        let timeout = self.settings.timeout;
-        let connection = self.client.get_connection_with_timeout(timeout)?;
-        connection.set_read_timeout(Some(timeout))?;
-        connection.set_write_timeout(Some(timeout))?;
-        Ok(connection)
+        self.link.call(doing, call)
     }
 
     fn position_key(&self) -> String {
@@ -122,10 +107,6 @@ impl Replica for Redis {
         pipeline.cmd("SET").arg(self.position_key()).arg(upto).ignore();
         self.call("write", |redis| pipeline.query::<()>(redis))
     }
-}
-
-fn failure(doing: &str, error: &RedisError) -> ReplicaError {
-    ReplicaError(format!("Redis: {doing}: {error}"))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn message(lsn: Lsn, id: &str, conversation: &str, at_ms: i64) -> Logged {
 }
 
 fn ask<T: redis::FromRedisValue>(settings: &Settings, words: &[&str]) -> T {
-    let mut connection = Client::open(&*settings.uri).unwrap().get_connection().unwrap();
+    let mut connection = redis::Client::open(&*settings.uri).unwrap().get_connection().unwrap();
     redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).unwrap()
 }
 

@@ -36,7 +36,10 @@ fn fanout(online: &[&str]) -> Driver<Fanout> {
 }
 
 fn flip(driver: &mut Driver<Fanout>, user: &str, online: bool) {
-    driver.send("online", [Record::Online(OnlineChange { user_id: user.into(), online })]);
+    driver.send(
+        "online",
+        [Record::Online(OnlineChange { user_id: user.into(), online, last_active_at: 0 })],
+    );
 }
 
 fn deliveries(driver: &mut Driver<Fanout>) -> Vec<Arc<Delivery>> {

@@ -7,7 +7,7 @@ use imflow_proto::record::OnlineChange;
 use super::*;
 
 fn online(user: &str) -> Record {
-    Record::Online(OnlineChange { user_id: user.into(), online: true })
+    Record::Online(OnlineChange { user_id: user.into(), online: true, last_active_at: 0 })
 }
 
 fn written(path: &Path, limit: u64, keep: usize, batches: &[&[&str]]) {
@@ -30,7 +30,7 @@ fn each_record_is_a_line_and_a_restart_appends() {
     written(&path, 1 << 20, 3, &[&["dave"]]);
     let lines = fs::read_to_string(&path).expect("it was written");
     let expected = ["alice", "bob", "你好", "dave"]
-        .map(|user| format!("{{\"userId\":\"{user}\",\"online\":true}}\n"));
+        .map(|user| format!("{{\"userId\":\"{user}\",\"online\":true,\"lastActiveAt\":0}}\n"));
     assert_eq!(lines, expected.concat());
 }
 

@@ -38,7 +38,7 @@ fn committed(conversation: &str, seq: u64) -> Record {
 }
 
 fn online(user: &str) -> Record {
-    Record::Online(OnlineChange { user_id: user.into(), online: true })
+    Record::Online(OnlineChange { user_id: user.into(), online: true, last_active_at: 0 })
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn records_are_json_under_the_key_of_their_conversation() {
     });
     assert_eq!(seqs.collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
     let other = seen.iter().find(|one| one.key.is_none()).expect("it has no conversation");
-    assert_eq!(other.value, "{\"userId\":\"alice\",\"online\":true}");
+    assert_eq!(other.value, "{\"userId\":\"alice\",\"online\":true,\"lastActiveAt\":0}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ use imflow_kind::{
 use imflow_proto::RecordType;
 use imflow_proto::record::MAX_FACT_BYTES;
 
-#[cfg(any(feature = "mongo", feature = "search", test))]
+#[cfg(any(feature = "mongo", feature = "redis", feature = "search", test))]
 pub(crate) use erase::Targets;
 pub use error::LogError;
 pub use index::{Index, Lag};

@@ -16,6 +16,7 @@ mod levels;
 mod messages;
 mod openapi;
 mod pace;
+mod presence;
 mod queries;
 mod request;
 mod seed;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use axum::Router;
 use imflow_kind::{
     Claim, ClaimKey, Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Opt,
-    OptType, Port, RoleName, Source, StartError, State, Store, Topology,
+    OptType, Port, RoleName, Routes, Source, StartError, State, Store, Topology,
 };
 use imflow_proto::RecordType;
 use tokio::sync::Semaphore;
@@ -62,6 +63,12 @@ const DESCRIPTION: Description = Description {
     options: &[
         Opt::new("listener", OptType::Listener, "main", "the listener that the API stands on"),
         Opt::required("store", OptType::Reference(RoleName::Store), "where it reads"),
+        Opt::new(
+            "presence",
+            OptType::Reference(RoleName::Routes),
+            "",
+            "who knows where users are: a gateway, or a sink of kind `redis_routes`; empty: presence cannot be asked for",
+        ),
         Opt::new(
             "conversations",
             OptType::Lists,
@@ -147,6 +154,7 @@ struct Control(IoContext);
 struct Shared {
     injector: Arc<dyn Injector>,
     store: Arc<dyn Store>,
+    routes: Option<Arc<dyn Routes>>,
     clock: Arc<dyn Clock>,
     pace: Pace,
     timeout: Duration,
@@ -164,12 +172,13 @@ impl Shared {
     ) -> Result<Self, StartError> {
         let store = context.roles.find::<Arc<dyn Store>>(context.options.text("store"));
         let store = store.ok_or_else(|| StartError::new("its store offers no reads"))?;
+        let routes = context.roles.find(context.options.text("presence"));
         let clock = Arc::clone(&context.clock);
         let timeout = context.options.duration("timeout");
         let topology = context.roles.find(Topology::NAME);
         let queries = Queries::new(Limits::of(&context.options));
         let exports = Arc::new(Semaphore::new(export::AT_A_TIME));
-        Ok(Self { injector, store, clock, pace, timeout, topology, queries, exports })
+        Ok(Self { injector, store, routes, clock, pace, timeout, topology, queries, exports })
     }
 }
 
@@ -208,6 +217,7 @@ fn routes(guard: impl FnOnce(Router<Arc<Shared>>) -> Router<Arc<Shared>>) -> Rou
         .merge(erase::routes())
         .merge(export::routes())
         .merge(levels::routes())
+        .merge(presence::routes())
         .merge(topology::routes());
     guard(Router::new().nest("/v1", ruling))
         .route("/v1/openapi.json", axum::routing::get(openapi::document))

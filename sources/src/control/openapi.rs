@@ -5,7 +5,7 @@ use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use super::{erase, export, facts, levels, messages, queries, topology};
+use super::{erase, export, facts, levels, messages, presence, queries, topology};
 
 /// The OpenAPI document.
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
@@ -52,7 +52,7 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
 #[openapi(
     info(
         title = "imflow control API",
-        description = "Conversations, members, mutes, bans, levels of users, messages of bots, and erasure."
+        description = "Conversations, members, mutes, bans, levels of users, presence, messages of bots, and erasure."
     ),
     paths(
         facts::create_conversation,
@@ -82,6 +82,10 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         erase::erase_conversation,
         erase::erasure_of_conversation,
         export::export,
+        presence::user_presence,
+        presence::user_routes,
+        presence::failed_route,
+        presence::online_members,
         topology::get_topology,
     )
 )]

@@ -30,6 +30,7 @@ pub(super) fn shared_with(
         exports: Arc::new(tokio::sync::Semaphore::new(super::export::AT_A_TIME)),
         injector,
         store: Arc::new(Lobby),
+        routes: None,
         clock: Arc::new(VirtualClock::at(NOW_MS)),
         pace: Pace::real(),
         timeout: Duration::from_secs(1),

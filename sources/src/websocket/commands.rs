@@ -13,7 +13,7 @@ use imflow_proto::record::{
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{
     Action, ChangeMembers, ConversationType, CreateConversation, Cursor, Envelope, Error,
-    ErrorCode, MemberInfo, Pong, Role, Send, Sync,
+    ErrorCode, MemberInfo, Pong, PresenceSubscribe, Role, Send, Sync,
 };
 use imflow_proto::{Record, Ticket, id};
 
@@ -22,8 +22,8 @@ use crate::checks::{
     check_after, check_conversation, check_group_id, check_name, check_search, check_user, invalid,
 };
 
-/// Most users whose presence a session follows.
-const MAX_SUBSCRIBED: usize = 1_000;
+/// Most users and conversations that a subscription to presence names.
+const MAX_SUBSCRIBED: usize = 10_000;
 /// Most conversations in one sync.
 const MAX_CURSORS: usize = 200;
 
@@ -50,7 +50,7 @@ pub(super) enum Intent {
     },
     Ask(Ask),
     Mark(Cursor, MarkKind),
-    Subscribe(Vec<String>),
+    Subscribe(PresenceSubscribe),
 }
 
 /// What to do about an envelope.
@@ -138,11 +138,15 @@ fn intent(session: &Session, body: Option<Body>) -> Result<Step, Error> {
         Some(Body::Delivered(cursor)) => mark(scopes, cursor, MarkKind::Delivered)?,
         Some(Body::PresenceSubscribe(subscribe)) => {
             require(scopes.read, "read")?;
-            if subscribe.user_ids.len() > MAX_SUBSCRIBED {
-                return Err(invalid(format!("a session follows at most {MAX_SUBSCRIBED} users")));
+            let named = subscribe.user_ids.len() + subscribe.conversation_ids.len();
+            if named > MAX_SUBSCRIBED {
+                return Err(invalid(format!(
+                    "a session names at most {MAX_SUBSCRIBED} users and conversations that it follows"
+                )));
             }
             subscribe.user_ids.iter().try_for_each(|user| check_user(user))?;
-            Intent::Subscribe(subscribe.user_ids)
+            subscribe.conversation_ids.iter().try_for_each(|id| check_conversation(id))?;
+            Intent::Subscribe(subscribe)
         }
         Some(_) => return Err(invalid("this body is sent by the server only")),
         None => {
@@ -192,11 +196,11 @@ impl Intent {
                 last_seq: 0,
                 kind,
             })),
-            Self::Subscribe(user_ids) => Record::Subscription(Arc::new(Subscription {
-                ticket: Some(ticket),
-                session,
-                user_ids,
-            })),
+            Self::Subscribe(PresenceSubscribe { user_ids, conversation_ids }) => {
+                let ticket = Some(ticket);
+                let follows = Subscription { ticket, session, user_ids, conversation_ids };
+                Record::Subscription(Arc::new(follows))
+            }
         }
     }
 }

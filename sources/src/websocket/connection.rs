@@ -205,7 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 /// is missed.
 pub(super) fn arrive(gateway: &Arc<Gateway>, peer: &Arc<Peer>) {
     let welcome = Arc::new(WelcomeOnDrop { gateway: Arc::clone(gateway), peer: Arc::clone(peer) });
-    let event = session_event(gateway, peer, true);
+    let (session, node) = (Arc::clone(&peer.session), Arc::clone(&gateway.hub.node));
+    let event = session_event(SessionEvent::began(session, node, peer.since));
     gateway.injector.send_and_track(0, port::SESSIONS, vec![event], welcome);
 }
 
@@ -216,17 +217,24 @@ pub(super) fn leave(gateway: &Gateway, peer: &Arc<Peer>, out: &mut Vec<u8>, know
     if !known {
         return;
     }
+    gateway.hub.departed.note(&peer.session.user_id, gateway.hub.last_seen(peer));
     if peer.subscribed.load(Ordering::Relaxed) {
-        let ended =
-            Subscription { ticket: None, session: Arc::clone(&peer.session), user_ids: Vec::new() };
+        let ended = Subscription {
+            ticket: None,
+            session: Arc::clone(&peer.session),
+            user_ids: Vec::new(),
+            conversation_ids: Vec::new(),
+        };
         gateway.injector.send(0, port::SUBSCRIPTIONS, vec![Record::Subscription(Arc::new(ended))]);
     }
-    gateway.injector.send(0, port::SESSIONS, vec![session_event(gateway, peer, false)]);
+    let (session, node) = (Arc::clone(&peer.session), Arc::clone(&gateway.hub.node));
+    let at = gateway.hub.wall.now_ms() as i64;
+    let event = session_event(SessionEvent::ended(session, node, peer.since, at));
+    gateway.injector.send(0, port::SESSIONS, vec![event]);
 }
 
-fn session_event(gateway: &Gateway, peer: &Peer, online: bool) -> Record {
-    let at = gateway.clock.now_ms() as i64;
-    Record::SessionEvent(Arc::new(SessionEvent { session: Arc::clone(&peer.session), online, at }))
+fn session_event(event: SessionEvent) -> Record {
+    Record::SessionEvent(Arc::new(event))
 }
 
 fn malformed(detail: &str) -> End {
@@ -275,9 +283,9 @@ impl Drop for WelcomeOnDrop {
         let welcome = Welcome {
             user_id: session.user_id.to_string(),
             device_id: session.device_id.to_string(),
-            node_id: self.gateway.node.clone(),
-            session_id: format!("{}-{}", self.gateway.node, session.number),
-            server_time: self.gateway.clock.now_ms() as i64,
+            node_id: self.gateway.hub.node.to_string(),
+            session_id: format!("{}-{}", self.gateway.hub.node, session.number),
+            server_time: self.gateway.hub.wall.now_ms() as i64,
             ping_interval_ms: u32::try_from(self.gateway.hub.limits.ping_interval_ms)
                 .unwrap_or(u32::MAX),
         };
@@ -331,6 +339,7 @@ mod tests {
             session: Arc::new(session("alice", "phone", gateway.next_session())),
             format,
             outbox: Outbox::new(format, Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
+            since: gateway.begin(),
             expires_at_ms: u64::MAX,
             clock: Arc::clone(&hub.clock),
             times: Times::default(),

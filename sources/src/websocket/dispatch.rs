@@ -114,7 +114,7 @@ impl Dispatcher {
 
     fn round(&mut self, round: Round) {
         let now = self.now();
-        round.answers.into_iter().for_each(answer);
+        round.answers.into_iter().for_each(|record| answer(&self.hub, record));
         for record in &round.fleeting {
             self.fleeting(record, now);
         }
@@ -211,7 +211,10 @@ impl Dispatcher {
     }
 
     fn presence(&mut self, change: &PresenceChange, now: u64) {
-        let notice = PresenceNotice { user_id: change.user_id.to_string(), online: change.online };
+        let PresenceChange { user_id, online, last_active_at, .. } = change;
+        let (user_id, online, last_active_at) = (user_id.to_string(), *online, *last_active_at);
+        let mut notice = PresenceNotice { user_id, online, last_active_at };
+        self.hub.date(&mut notice);
         let shared = Shared::new(pushed(push::Event::Presence(notice)));
         for number in &*change.sessions {
             if let Some(peer) = self.hub.registry.numbered(*number) {
@@ -246,7 +249,7 @@ impl Dispatcher {
     }
 }
 
-fn answer(record: Record) {
+fn answer(hub: &Hub, record: Record) {
     match record {
         Record::Committed(committed) => {
             if let Some(ticket) = &committed.ticket {
@@ -254,7 +257,10 @@ fn answer(record: Record) {
             }
         }
         Record::Reply(reply) => {
-            let reply = Arc::unwrap_or_clone(reply);
+            let mut reply = Arc::unwrap_or_clone(reply);
+            if let Body::PresenceList(list) = &mut reply.body {
+                list.items.iter_mut().for_each(|notice| hub.date(notice));
+            }
             reply.ticket.answer(reply.body);
         }
         Record::Rejection(rejection) => {
@@ -328,16 +334,16 @@ mod tests {
     async fn presence_goes_to_the_sessions_that_are_named() {
         let (hub, peers) = hub_with(&[("alice", "phone"), ("bob", "phone")]);
         let sessions = Arc::from([peers[1].session.number, 999]);
-        let change = PresenceChange { user_id: "carol".into(), online: true, sessions };
+        let (user_id, last_active_at) = ("carol".into(), 5);
+        let change = PresenceChange { user_id, online: true, last_active_at, sessions };
         deliver_all(hub, vec![Record::Presence(Arc::new(change))]);
         let mut out = Vec::new();
         peers[0].outbox.take(&mut out);
         assert!(out.is_empty());
         peers[1].outbox.take(&mut out);
-        assert!(
-            String::from_utf8_lossy(&out)
-                .contains(r#"{"push":{"presence":{"userId":"carol","online":true}}}"#)
-        );
+        assert!(String::from_utf8_lossy(&out).contains(
+            r#"{"push":{"presence":{"userId":"carol","online":true,"lastActiveAt":5}}}"#
+        ));
     }
 
     #[tokio::test]

@@ -133,6 +133,7 @@ pub(super) fn register(
         session: Arc::new(session),
         format,
         outbox: Outbox::new(format, Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
+        since: gateway.begin(),
         expires_at_ms: claims.expires_at_ms,
         clock: Arc::clone(&hub.clock),
         times: Times::default(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use imflow_kind::{Clock, Injector, Meters, Outboxes};
+use imflow_kind::{Clock, Injector, IoContext, Meters, Outboxes, Routes};
 use imflow_proto::Record;
 use imflow_proto::record::Band;
 use parking_lot::{Condvar, Mutex};
@@ -18,6 +18,7 @@ use super::meters::GateMeters;
 use super::peer::CoarseClock;
 use super::queue::{Queue, Round, RoundSize, Strain};
 use super::registry::Registry;
+use super::whereabouts::Departed;
 
 /// Sessions, and what is to be delivered to them.
 pub(super) struct Hub {
@@ -26,6 +27,10 @@ pub(super) struct Hub {
     pub(super) flow: Arc<Flow>,
     pub(super) clock: Arc<CoarseClock>,
     pub(super) meters: GateMeters,
+    /// This node's name.
+    pub(super) node: Arc<str>,
+    pub(super) wall: Arc<dyn Clock>,
+    pub(super) departed: Departed,
     queue: Mutex<Queue>,
     /// Of the queue, as [`Strain`].
     fill: AtomicUsize,
@@ -34,7 +39,12 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(limits: Limits, meters: &Meters) -> Arc<Self> {
+    pub(super) fn new(
+        limits: Limits,
+        meters: &Meters,
+        node: &str,
+        wall: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue::new(limits.fanout_bytes)),
             fill: AtomicUsize::new(0),
@@ -44,8 +54,20 @@ impl Hub {
             registry: Registry::new(),
             flow: Arc::default(),
             clock: Arc::new(CoarseClock::new()),
+            node: node.into(),
+            wall,
+            departed: Departed::default(),
             delivered: Notify::new(),
         })
+    }
+
+    /// The hub of a node of the file, which offers it to others under its name.
+    pub(super) fn of(context: &IoContext) -> Arc<Self> {
+        let limits = Limits::from_options(&context.options);
+        let hub = Self::new(limits, &context.meters, &context.node, Arc::clone(&context.clock));
+        context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Outboxes>);
+        context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Routes>);
+        hub
     }
 
     /// Takes a round of what was delivered, as [`Queue::take`].
@@ -88,32 +110,33 @@ impl Outboxes for Hub {
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
     pub(super) injector: Arc<dyn Injector>,
-    pub(super) node: String,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) draining: AtomicBool,
     pub(super) doors: Arc<Doors>,
     sessions: AtomicU64,
+    /// When the last session began, in milliseconds since the Unix epoch.
+    last_begun: AtomicU64,
 }
 
 impl Gateway {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        injector: Arc<dyn Injector>,
-        node: String,
-        clock: Arc<dyn Clock>,
-    ) -> Arc<Self> {
+    pub(super) fn new(hub: Arc<Hub>, injector: Arc<dyn Injector>) -> Arc<Self> {
         let doors = Arc::new(Doors::default());
         let counted = Arc::clone(&doors);
         hub.meters.watch(&hub, move || counted.total());
         Arc::new(Self {
             hub,
             injector,
-            node,
-            clock,
             draining: AtomicBool::new(false),
             doors,
             sessions: AtomicU64::new(1),
+            last_begun: AtomicU64::new(0),
         })
+    }
+
+    /// When a session begins, in milliseconds since the Unix epoch: never before one that began earlier, even
+    /// if the clock is set back, since of a device the session that began last counts.
+    pub(super) fn begin(&self) -> i64 {
+        let now = self.hub.wall.now_ms();
+        self.last_begun.fetch_max(now, Ordering::Relaxed).max(now) as i64
     }
 
     /// A number that no session of this process had before; 0 is the control API's.

@@ -134,6 +134,13 @@ const FRAMES_OUT: Metric =
 const BYTES_OUT: Metric =
     Metric::new("websocket_bytes_out", Measure::Counter, "bytes of replies and pushes");
 
+const DEPARTED: Metric = Metric::new(
+    "websocket_departed_users",
+    Measure::Gauge,
+    "users without a connection of whom is known when they were last heard of",
+)
+.tells(&["users who left, and of whom it is known when they were last heard of"]);
+
 /// All of them, for the description.
 pub(super) const METRICS: &[Metric] = &[
     CONNECTIONS,
@@ -157,6 +164,7 @@ pub(super) const METRICS: &[Metric] = &[
     BYTES_IN,
     FRAMES_OUT,
     BYTES_OUT,
+    DEPARTED,
 ];
 
 /// The handles of one gateway.
@@ -220,6 +228,9 @@ impl GateMeters {
         connections: impl Fn() -> usize + Send + Sync + 'static,
     ) {
         self.meters.read(&CONNECTIONS, &[], move || connections() as f64);
+        let left = Arc::downgrade(hub);
+        let departed = move || left.upgrade().map_or(0, |hub| hub.departed.len());
+        self.meters.read(&DEPARTED, &[], move || departed() as f64);
         let looks = Arc::new(Looks { hub: Arc::downgrade(hub), last: Mutex::new(None) });
         type Part = fn(&Load) -> usize;
         let gauges: [(&Metric, Part); 5] = [

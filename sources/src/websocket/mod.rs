@@ -32,6 +32,7 @@ mod simulated;
 #[cfg(test)]
 mod testing;
 mod watch;
+mod whereabouts;
 mod wire;
 
 use std::sync::Arc;
@@ -41,8 +42,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use imflow_kind::{
-    Claim, ClaimKey, Clock, Description, Family, Form, Injector, IoContext, Key, Kind, Limit,
-    Outboxes, Port, RoleName, Roles, Source, StartError, State,
+    Claim, ClaimKey, Description, Family, Form, Injector, IoContext, Key, Kind, Limit, Port,
+    RoleName, Roles, Source, StartError, State,
 };
 use imflow_proto::RecordType;
 use tokio::task::AbortHandle;
@@ -51,7 +52,6 @@ use self::close::Close;
 use self::dispatch::Dispatcher;
 use self::handshake::Door;
 use self::hub::{Gateway, Hub};
-use self::limits::Limits;
 use crate::HttpListener;
 use crate::auth::Secrets;
 
@@ -88,7 +88,7 @@ const DESCRIPTION: Description = Description {
         ),
     ],
     options: limits::OPTIONS,
-    provides: &[RoleName::Outboxes],
+    provides: &[RoleName::Outboxes, RoleName::Routes],
     claims: &[Claim {
         thing: "the HTTP path",
         key: &[ClaimKey::Option("listener"), ClaimKey::Option("path")],
@@ -131,6 +131,11 @@ const DESCRIPTION: Description = Description {
             policy: "dropped",
         },
         Limit {
+            what: "users who left, and of whom it is known when they were last heard of",
+            bound: "100,000",
+            policy: "the one who left first is forgotten",
+        },
+        Limit {
             what: "replies that wait for a connection",
             bound: "1 MiB",
             policy: "its socket is not read",
@@ -158,11 +163,9 @@ pub(crate) fn kind() -> Kind {
 /// The source: built, then started.
 struct WebSocket {
     name: String,
-    node: String,
     data: std::path::PathBuf,
     listener: String,
     path: String,
-    clock: Arc<dyn Clock>,
     roles: Roles,
     hub: Arc<Hub>,
     gateway: Option<Arc<Gateway>>,
@@ -172,15 +175,12 @@ struct WebSocket {
 impl WebSocket {
     fn build(context: &IoContext) -> Result<Self, StartError> {
         let path = context.options.text("path").to_owned();
-        let hub = Hub::new(Limits::from_options(&context.options), &context.meters);
-        context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Outboxes>);
+        let hub = Hub::of(context);
         Ok(Self {
             name: context.name.clone(),
-            node: context.node.clone(),
             data: context.data.clone(),
             listener: context.options.text("listener").to_owned(),
             path,
-            clock: Arc::clone(&context.clock),
             roles: context.roles.clone(),
             hub,
             gateway: None,
@@ -195,12 +195,7 @@ impl Source for WebSocket {
         let secrets =
             Secrets::open(&self.data).map_err(|error| StartError::new(error.to_string()))?;
         let dispatcher = Dispatcher::new(Arc::clone(&self.hub), Some(Arc::clone(&injector)));
-        let gateway = Gateway::new(
-            Arc::clone(&self.hub),
-            injector,
-            self.node.clone(),
-            Arc::clone(&self.clock),
-        );
+        let gateway = Gateway::new(Arc::clone(&self.hub), injector);
         listener.mount(
             Router::new()
                 .route(&self.path, any(handshake::upgrade))

@@ -37,6 +37,8 @@ pub(super) struct Peer {
     pub(super) session: Arc<Session>,
     pub(super) format: Format,
     pub(super) outbox: Outbox,
+    /// When the session began, in milliseconds since the Unix epoch.
+    pub(super) since: i64,
     /// Milliseconds since the Unix epoch.
     pub(super) expires_at_ms: u64,
     pub(super) clock: Arc<CoarseClock>,
@@ -60,6 +62,11 @@ impl Peer {
     /// Something was read.
     pub(super) fn heard(&self) {
         self.times.alive.store(self.clock.now(), Ordering::Relaxed);
+    }
+
+    /// When something was last read, by the coarse clock.
+    pub(super) fn last_heard(&self) -> u64 {
+        self.times.alive.load(Ordering::Relaxed)
     }
 
     /// A write took some bytes or none, and something still waits or nothing. It says nothing of the

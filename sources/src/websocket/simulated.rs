@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imflow_kind::{
-    Act, Action, ActionValue, Actor, Clock, Injector, IoContext, Outboxes, Outside, Script, Seen,
-    Source, StartError, World,
+    Act, Action, ActionValue, Actor, Clock, Injector, IoContext, Outside, Script, Seen, Source,
+    StartError, World,
 };
 use imflow_proto::frame::{Format, decode, encode};
 use imflow_proto::record::Scopes;
@@ -127,7 +127,6 @@ fn is_envelope(json: &str) -> Result<(), String> {
 
 /// The source.
 pub(super) struct Simulated {
-    node: String,
     clock: Arc<dyn Clock>,
     dispatcher: Dispatcher,
     hub: Arc<Hub>,
@@ -139,12 +138,10 @@ pub(super) struct Simulated {
 }
 
 pub(super) fn build(context: &IoContext) -> Result<Box<dyn Source>, StartError> {
-    let hub = Hub::new(Limits::from_options(&context.options), &context.meters);
+    let hub = Hub::of(context);
     let world = World::new(&SCRIPT, check, is_envelope);
-    context.roles.offer(&context.name, Arc::clone(&hub) as Arc<dyn Outboxes>);
     context.roles.offer(&context.name, Arc::clone(&world) as Arc<dyn Outside>);
     Ok(Box::new(Simulated {
-        node: context.node.clone(),
         clock: Arc::clone(&context.clock),
         dispatcher: Dispatcher::new(Arc::clone(&hub), None),
         hub,
@@ -157,12 +154,7 @@ pub(super) fn build(context: &IoContext) -> Result<Box<dyn Source>, StartError> 
 
 impl Source for Simulated {
     fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
-        self.gateway = Some(Gateway::new(
-            Arc::clone(&self.hub),
-            injector,
-            self.node.clone(),
-            Arc::clone(&self.clock),
-        ));
+        self.gateway = Some(Gateway::new(Arc::clone(&self.hub), injector));
         Ok(())
     }
 
@@ -272,6 +264,7 @@ impl Session {
     }
 
     fn receive(&mut self, limits: &Limits, text: String) {
+        self.peer.heard();
         if text.len() > limits.max_frame {
             let detail = format!("{} bytes, expected at most {}", text.len(), limits.max_frame);
             self.breach = Some((Close::TooLarge, detail));

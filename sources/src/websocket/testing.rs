@@ -26,6 +26,7 @@ pub(super) fn peer(user: &str, device: &str, number: u64) -> Arc<Peer> {
         session: Arc::new(session(user, device, number)),
         format: Format::Json,
         outbox: Outbox::new(Format::Json, Arc::new(Limits::default()), Arc::default()),
+        since: 1,
         expires_at_ms: u64::MAX,
         clock: Arc::new(CoarseClock::new()),
         times: Times::default(),
@@ -33,9 +34,13 @@ pub(super) fn peer(user: &str, device: &str, number: u64) -> Arc<Peer> {
     })
 }
 
+fn new_hub(limits: Limits) -> Arc<Hub> {
+    Hub::new(limits, &Meters::default(), "node-1", Arc::new(SystemClock))
+}
+
 /// A hub whose sessions are welcome already, numbered from 1.
 pub(super) fn hub_with(devices: &[(&str, &str)]) -> (Arc<Hub>, Vec<Arc<Peer>>) {
-    let hub = Hub::new(Limits::default(), &Meters::default());
+    let hub = new_hub(Limits::default());
     let peers: Vec<_> = devices
         .iter()
         .zip(1..)
@@ -88,12 +93,7 @@ pub(super) fn pushed_seqs(peer: &Peer) -> Vec<u64> {
 
 /// A gateway in front of `injector`.
 pub(super) fn gateway(injector: Arc<FakeInjector>, limits: Limits) -> Arc<Gateway> {
-    Gateway::new(
-        Hub::new(limits, &Meters::default()),
-        injector,
-        "node-1".into(),
-        Arc::new(SystemClock),
-    )
+    Gateway::new(new_hub(limits), injector)
 }
 
 /// Reads JSON frames of a server.

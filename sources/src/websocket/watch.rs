@@ -27,7 +27,7 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
         ticks.tick().await;
         let now = start.elapsed().as_millis() as u64;
         gateway.hub.clock.set(now);
-        let wall = gateway.clock.now_ms();
+        let wall = gateway.hub.wall.now_ms();
         let tells_gaps = now >= tells_gaps_at;
         if tells_gaps {
             tells_gaps_at = now + TELL_GAPS_MS;

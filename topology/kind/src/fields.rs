@@ -217,21 +217,27 @@ const SESSION_EVENT: &[Field] = fields!(Record::SessionEvent(it) =>
     "session": Int(it.session.number as i64),
     "online": Bool(it.online),
     "at": Int(it.at),
+    "eventId": String(&it.id),
+    "nodeId": String(&it.node_id),
+    "since": Int(it.since),
 );
 
 const ONLINE: &[Field] = fields!(Record::Online(it) =>
     "userId": String(&it.user_id),
     "online": Bool(it.online),
+    "lastActiveAt": Int(it.last_active_at),
 );
 
 const SUBSCRIPTION: &[Field] = fields!(Record::Subscription(it) =>
     "userId": String(&it.session.user_id),
     "users": Int(it.user_ids.len() as i64),
+    "conversations": Int(it.conversation_ids.len() as i64),
 );
 
 const PRESENCE: &[Field] = fields!(Record::Presence(it) =>
     "userId": String(&it.user_id),
     "online": Bool(it.online),
+    "lastActiveAt": Int(it.last_active_at),
     "sessions": Int(it.sessions.len() as i64),
 );
 

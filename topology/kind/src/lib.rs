@@ -18,6 +18,7 @@ mod nearest;
 mod operator;
 mod options;
 mod outside;
+mod presence;
 mod records;
 mod replica;
 mod roles;
@@ -41,6 +42,10 @@ pub use nearest::{did_you_mean, nearest};
 pub use operator::{Operator, OperatorContext, Out, Part, Snapshot};
 pub use options::{Opt, OptType, Options, Value};
 pub use outside::{Act, Action, ActionValue, Actor, Outside, Script, Seen, World};
+pub use presence::{
+    Beat, DeviceHere, DevicePresence, Migrated, Route, Routes, Shared, SharedRoutes, Told,
+    UserHere, UserPresence,
+};
 pub use records::{RECORD_TYPES, record_meaning};
 pub use replica::{Bookmark, IdIndex, IdPlace, Logged, Replica, ReplicaError};
 pub use roles::{

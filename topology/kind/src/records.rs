@@ -47,7 +47,7 @@ pub fn record_meaning(record: RecordType) -> &'static str {
         RecordType::Fact => "A durable fact: a conversation, a membership, a mute, a ban.",
         RecordType::Grant => "A change of one user's standing in one conversation.",
         RecordType::SessionEvent => "A session began or ended.",
-        RecordType::Online => "A user came online or went offline on this node.",
+        RecordType::Online => "A user came online or went offline: on this node, or on others.",
         RecordType::Subscription => {
             "A session replaces the set of users whose presence it follows."
         }

@@ -25,6 +25,8 @@ pub enum RoleName {
     Latest,
     /// Finding messages by their words: [`crate::Search`].
     Search,
+    /// Where users are: [`Routes`](crate::Routes).
+    Routes,
 }
 
 /// Offers and finds roles by node name.

@@ -118,5 +118,6 @@ pub fn role_phrase(role: RoleName) -> &'static str {
         RoleName::Archive => "a copy that can be read",
         RoleName::Latest => "a cache of the latest messages",
         RoleName::Search => "an index of words",
+        RoleName::Routes => "a node that knows where users are",
     }
 }

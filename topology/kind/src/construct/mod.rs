@@ -121,25 +121,37 @@ impl Fields<'_> {
 
     fn session_event(&mut self) -> Record {
         let (online, at) = (self.bool("online", true), self.now("at"));
+        let since = self.int("since", at);
+        let node_id = self.string("nodeId", "node-1").into();
         let session = self.session("userId");
-        Record::SessionEvent(Arc::new(SessionEvent { session, online, at }))
+        let mut event = match online {
+            true => SessionEvent::began(session, node_id, since),
+            false => SessionEvent::ended(session, node_id, since, at),
+        };
+        event.at = at;
+        Record::SessionEvent(Arc::new(event))
     }
 
     fn online(&mut self) -> Record {
         let user_id = self.string("userId", "alice").into();
-        Record::Online(OnlineChange { user_id, online: self.bool("online", true) })
+        let (online, last_active_at) = (self.bool("online", true), self.int("lastActiveAt", 0));
+        Record::Online(OnlineChange { user_id, online, last_active_at })
     }
 
     fn subscription(&mut self) -> Record {
         let user_ids = self.strings("userIds", &["bob"]);
+        let conversation_ids = self.strings("conversationIds", &[]);
         let (ticket, session) = (Some(ticket(0)), self.session("userId"));
-        Record::Subscription(Arc::new(Subscription { ticket, session, user_ids }))
+        let subscription = Subscription { ticket, session, user_ids, conversation_ids };
+        Record::Subscription(Arc::new(subscription))
     }
 
     fn presence(&mut self) -> Record {
         let user_id = self.string("userId", "alice").into();
         let (online, sessions) = (self.bool("online", true), Arc::from([]));
-        Record::Presence(Arc::new(PresenceChange { user_id, online, sessions }))
+        let last_active_at = self.int("lastActiveAt", 0);
+        let change = PresenceChange { user_id, online, last_active_at, sessions };
+        Record::Presence(Arc::new(change))
     }
 
     fn query(&mut self) -> Record {
