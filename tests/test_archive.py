@@ -7,6 +7,7 @@ import pytest
 
 from harness.client import PATIENCE
 from harness.cutting import FILL, fill_until_cut, segments
+from test_erasure_copies import export
 from test_mongo import MONGO, Copy
 
 SMALL = ("sinks.store.segment=1MiB", "sinks.store.keep=1s", "sinks.reader.archive=archive")
@@ -77,6 +78,84 @@ def test_what_was_removed_from_the_log_is_read_from_the_archive(services, make_s
     without_the_archive(services, server, database, last)
     took = [cold_read(server, last) for _ in range(3)]
     print(f"{database}: {last} messages, cold reads of 50: p99 {max(p99 for p99, _ in took):.1f} ms, median {took[-1][1]:.1f} ms")
+
+
+def everything(client, forwards, limit):
+    """The whole timeline, page by page, from one end."""
+    items, place = [], {"after": {}} if forwards else {}
+    for _ in range(1000):
+        page = client.ask(timeline={"limit": limit, **place})
+        assert "messages" in page, page
+        page = page["messages"]
+        items = items + page["items"] if forwards else page["items"] + items
+        if not page["more"]:
+            return items
+        end = items[-1] if forwards else items[0]
+        place = {"after" if forwards else "before": {key: end[key] for key in ("createdAt", "conversationId", "seq")}}
+    raise AssertionError("the timeline does not end")
+
+
+def place_of(message):
+    return message["createdAt"], message["conversationId"], message["seq"]
+
+
+@pytest.mark.parametrize("database", ["ferret", "mongo-java"])
+def test_a_timeline_and_an_export_go_on_in_the_archive(services, make_server, database):
+    services.up([database])
+    # Two members get rows, three are many.
+    server = serve(make_server, services.url(database), "sinks.archive.timeline_members=2")
+    server.group("still", "alice", "bob")
+    server.group("c1", "alice", "bob")
+    server.group("many", "alice", "bob", "carol")
+    server.group("others", "alice", "carol")
+    server.group("left", "alice", "bob")
+    since = {"id": "since", "type": "GROUP", "members": [{"userId": "alice", "role": "OWNER"}], "historySinceJoin": True}
+    assert server.http("POST", "/v1/conversations", since)[0] == 201
+    said = []
+    with server.client("alice") as alice, server.client("bob") as bob:
+        alice.sent("since", "before bob came")
+        server.put("/v1/conversations/since/members/bob", {"role": "MEMBER"})
+        for n in range(8):
+            for id in ("still", "many", "since"):
+                said.append((id, alice.sent(id, f"{id} {n}")["seq"]))
+            alice.sent("others", f"not for bob {n}")
+        bob.sent("left", "what bob said and left behind")
+        revoke = {"conversationId": "still", "clientMsgId": alice.message_id(), "seq": 3}
+        said.append(("still", alice.ask(revoke=revoke)["ack"]["seq"]))
+        said.append(("many", bob.sent("many", "what bob said")["seq"]))
+    server.delete("/v1/conversations/left/members/bob")
+    texts = fill_until_cut(server, "alice", "c1")
+    said += [("c1", seq) for seq in texts]
+
+    for format in ("json", "proto"):
+        with server.client("bob", format=format) as bob:
+            assert bob.ask(history={"conversationId": "still", "limit": 3})["messages"]["items"][2]["amended"]["revokedBy"] == "alice"
+            pages = {(forwards, limit): everything(bob, forwards, limit) for forwards in (True, False) for limit in (7, 200)}
+            for way, items in pages.items():
+                assert [place_of(m) for m in items] == sorted(place_of(m) for m in items), way
+                assert sorted((m["conversationId"], m["seq"]) for m in items) == sorted(said), way
+                by_seq = {(m["conversationId"], m["seq"]): m for m in items}
+                revoked = by_seq["still", 3]
+                assert revoked.get("text", "") == "" and revoked["amended"]["revokedBy"] == "alice", way
+                assert by_seq["many", 2]["text"] == "many 1" and by_seq["since", 2]["text"] == "since 0", way
+
+    with server.client("alice") as alice:
+        target = {"conversationId": "still", "clientMsgId": alice.message_id(), "seq": 1}
+        wishes = [{"send": alice.message("still", "x", replyTo=1)}, {"edit": {**target, "text": "x"}}, {"revoke": target}]
+        for wish in wishes:
+            error = alice.refused(**wish)
+            assert error["code"] == "TOO_LATE" and "older than the log keeps" in error["message"], error
+        assert alice.refused(send=alice.message("still", "x", replyTo=99))["code"] == "UNKNOWN_MESSAGE"
+    assert server.http("GET", "/v1/users/bob/timeline?limit=5")[1]["items"][-1]["conversationId"] == "c1"
+    told = [line["message"] for line in export(server, "bob") if "message" in line]
+    assert sorted(m["text"] for m in told) == ["what bob said", "what bob said and left behind"], told
+    hers = [line["message"] for line in export(server, "alice") if "message" in line]
+    seqs = [(m["conversationId"], m["seq"]) for m in hers]
+    assert len(seqs) == len(set(seqs)) == 8 * 4 + 2 + len(texts), "each once, though the log lacks most"
+    # Offline, nobody asks another system; so it says.
+    assert server.terminate() == 0
+    alone = server.run("log", "export", "--user", "bob")
+    assert "what bob said" not in alone.stdout and "archive" in alone.stderr, alone.stderr
 
 
 def in_the_background(server, last):

@@ -410,6 +410,16 @@ pub enum Ask {
     Conversations(wire::ListConversations),
     /// One conversation; whether the session may see it was decided before.
     Conversation(String),
+    /// For a service: what a user wrote and the log no longer keeps.
+    Written(Written),
+}
+
+/// The messages of one user that have left the log, by conversation and seq, behind a place.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Written {
+    pub user_id: String,
+    pub after_conversation: String,
+    pub after_seq: u64,
 }
 
 impl Ask {
@@ -420,7 +430,11 @@ impl Ask {
             Self::Conversation(id) => id,
             Self::Cursors(list) => &list.conversation_id,
             Self::Search(search) => &search.conversation_id,
-            Self::Sync(_) | Self::Resume(_) | Self::Timeline(_) | Self::Conversations(_) => "",
+            Self::Sync(_)
+            | Self::Resume(_)
+            | Self::Timeline(_)
+            | Self::Conversations(_)
+            | Self::Written(_) => "",
         }
     }
 }

@@ -14,6 +14,7 @@ mod erase;
 mod insert;
 mod members;
 mod reads;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

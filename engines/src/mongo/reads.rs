@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use imflow_kind::{Archive, ReplicaError, StoreError};
-use imflow_proto::wire::Message;
+use imflow_kind::{Archive, ReplicaError, Side, Spans, StoreError};
+use imflow_proto::wire::{Message, Place};
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
@@ -20,10 +20,11 @@ use std::sync::{Mutex, PoisonError};
 use tokio::runtime::Runtime;
 
 use super::documents::{archive_collection, created_at, message_shard_of};
+use super::timeline;
 use super::{PATIENCE, Settings, client_options, failure, within};
 
 /// Archives that are asked at a time.
-const SIDE_BY_SIDE: usize = 4;
+pub(super) const SIDE_BY_SIDE: usize = 4;
 
 /// The reading side of a copy, with connections of its own.
 pub struct MongoArchive {
@@ -114,6 +115,21 @@ impl MongoArchive {
     }
 }
 
+impl MongoArchive {
+    /// What is found of a conversation, in its collection and in every archive, by rising seq.
+    fn everywhere(&self, conversation_id: &str, find: Find) -> Result<Vec<Message>, StoreError> {
+        self.call(|database| async move {
+            let mut found = BTreeMap::new();
+            let recent = find.in_collection(&database, &message_shard_of(conversation_id)).await?;
+            take(&mut found, recent)?;
+            for documents in find.in_archives(&database, None).await? {
+                take(&mut found, documents)?;
+            }
+            Ok(found.into_values().take(find.limit).collect())
+        })
+    }
+}
+
 impl Archive for MongoArchive {
     fn first(
         &self,
@@ -164,18 +180,33 @@ impl Archive for MongoArchive {
             "action.targetSeq": { "$in": targets },
             "seq": { "$lt": number(end) },
         };
-        let find = Find { filter, order: 1, limit };
-        self.call(|database| async move {
-            let mut found = BTreeMap::new();
-            take(
-                &mut found,
-                find.in_collection(&database, &message_shard_of(conversation_id)).await?,
-            )?;
-            for documents in find.in_archives(&database, None).await? {
-                take(&mut found, documents)?;
-            }
-            Ok(found.into_values().take(limit).collect())
-        })
+        self.everywhere(conversation_id, Find { filter, order: 1, limit })
+    }
+
+    fn timeline(
+        &self,
+        user_id: &str,
+        spans: &Spans,
+        (side, place): (Side, &Place),
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let page = timeline::Page { user_id, spans, side, place, limit };
+        self.call(|database| async move { page.read(&database).await })
+    }
+
+    fn written(
+        &self,
+        conversation_id: &str,
+        user_id: &str,
+        seqs: Range<u64>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let filter = doc! {
+            "conversationId": conversation_id,
+            "senderId": user_id,
+            "seq": { "$gte": number(seqs.start), "$lt": number(seqs.end) },
+        };
+        self.everywhere(conversation_id, Find { filter, order: 1, limit })
     }
 }
 
@@ -219,20 +250,23 @@ impl Find {
         database: &Database,
         upto_ms: Option<i64>,
     ) -> Result<Vec<Vec<Document>>, ReplicaError> {
-        let example = archive_collection(upto_ms.unwrap_or(0));
-        let (prefix, _) = example.rsplit_once('_').expect("the name has one");
-        let names = database.list_collection_names().await;
-        let names = names.map_err(|error| failure("list the collections", &error))?;
+        let upto = upto_ms.map(archive_collection);
         // Names of months sort as the months do.
-        let is_wanted = |name: &String| {
-            name.len() == example.len()
-                && name.starts_with(prefix)
-                && (upto_ms.is_none() || *name <= example)
-        };
-        let wanted = names.into_iter().filter(is_wanted);
+        let is_wanted = |name: &String| upto.as_ref().is_none_or(|upto| name <= upto);
+        let wanted = archives(database).await?.into_iter().filter(is_wanted);
         let finds = wanted.map(|name| async move { self.in_collection(database, &name).await });
         stream::iter(finds).buffer_unordered(SIDE_BY_SIDE).try_collect().await
     }
+}
+
+/// The archives of all months.
+pub(super) async fn archives(database: &Database) -> Result<Vec<String>, ReplicaError> {
+    let example = archive_collection(0);
+    let (prefix, _) = example.rsplit_once('_').expect("the name has one");
+    let names = database.list_collection_names().await;
+    let mut names = names.map_err(|error| failure("list the collections", &error))?;
+    names.retain(|name| name.len() == example.len() && name.starts_with(prefix));
+    Ok(names)
 }
 
 fn take(found: &mut BTreeMap<u64, Message>, documents: Vec<Document>) -> Result<(), ReplicaError> {
@@ -244,7 +278,7 @@ fn take(found: &mut BTreeMap<u64, Message>, documents: Vec<Document>) -> Result<
 }
 
 /// The message of a document, as [`super::documents`] has written it.
-fn message_of(mut document: Document) -> Result<Message, ReplicaError> {
+pub(super) fn message_of(mut document: Document) -> Result<Message, ReplicaError> {
     let id = document.remove("_id").unwrap_or(Bson::Null);
     let wrong = |what: String| {
         ReplicaError(format!("MongoDB: the document {id} is not a message of imflow: {what}"))
@@ -264,7 +298,7 @@ fn message_of(mut document: Document) -> Result<Message, ReplicaError> {
     Ok(Message { server_msg_id, created_at, payload, ..message })
 }
 
-fn number(seq: u64) -> i64 {
+pub(super) fn number(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 

@@ -107,7 +107,7 @@ impl Base {
             let read = read_segment(segments, &directory, number, Lsn::MAX, &[])?;
             directory.set_written(read.last_written())?;
             directory.set_floors(read.last_seqs())?;
-            directory.set_trimmed(number)?;
+            directory.set_trimmed(number, read.newest_ms)?;
             directory.set_applied(number, read.last_lsn)?;
             lsn = read.last_lsn;
         }

@@ -5,13 +5,14 @@ use imflow_proto::record::{Ask, Query, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{ConversationInfo, CursorList, Error, ErrorCode, ListCursors, Role};
 
-use super::{history, missed, search, timeline};
+use super::layers::Layers;
+use super::{history, missed, search, timeline, written};
 
 const CONVERSATIONS: usize = 1_000;
 
 /// The body that answers a query.
-pub(crate) fn answer(store: &dyn Store, words: Option<&dyn Search>, query: &Query) -> Body {
-    let session = &*query.session;
+pub(crate) fn answer(layers: &Layers<'_>, words: Option<&dyn Search>, query: &Query) -> Body {
+    let (session, store) = (&*query.session, layers as &dyn Store);
     let answered = match &query.ask {
         Ask::Conversation(id) => conversation(store, session, id).map(Body::Conversation),
         _ if !(session.scopes.read || session.scopes.admin) => Err(Error::of(
@@ -21,8 +22,9 @@ pub(crate) fn answer(store: &dyn Store, words: Option<&dyn Search>, query: &Quer
         Ask::History(history) => history::page(store, session, history).map(Body::Messages),
         Ask::Sync(sync) => missed::sync(store, session, sync).map(Body::Synced),
         Ask::Resume(resume) => missed::resume(store, session, resume).map(Body::Synced),
-        Ask::Timeline(timeline) => timeline::page(store, session, timeline).map(Body::Messages),
-        Ask::Search(asked) => search::page(store, words, session, asked).map(Body::Matches),
+        Ask::Timeline(timeline) => timeline::page(layers, session, timeline).map(Body::Messages),
+        Ask::Search(asked) => search::page(layers.log(), words, session, asked).map(Body::Matches),
+        Ask::Written(written) => written::page(layers, session, written).map(Body::Messages),
         Ask::Cursors(list) => cursors(store, session, list).map(Body::CursorList),
         Ask::Conversations(list) => store
             .conversations_of(&session.user_id, &list.after, page_size(list.limit))
@@ -192,7 +194,7 @@ mod tests {
     fn ask(scopes: Scopes, ask: Ask) -> Body {
         let ticket = Arc::new(Answers::default()).ticket(1);
         let session = Session { number: 1, user_id: "alice".into(), device_id: "d".into(), scopes };
-        answer(&Stub, None, &Query { ticket, session: Arc::new(session), ask })
+        answer(&Layers::log_alone(&Stub), None, &Query { ticket, session: Arc::new(session), ask })
     }
 
     fn read() -> Scopes {

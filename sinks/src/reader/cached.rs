@@ -10,8 +10,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use imflow_kind::{Archive, Latest, StoreError};
-use imflow_proto::wire::Message;
+use imflow_kind::{
+    Archive, Latest, Side, Spans, StoreError, timeline_by_conversation, written_among_all,
+};
+use imflow_proto::wire::{Message, Place};
 
 use super::layers::without_hole_before;
 
@@ -113,6 +115,33 @@ impl Archive for Cached {
             Answer::new(run, is_whole)
         };
         self.answer((id, end), cached, |archive| archive.about(id, targets, end, limit))
+    }
+
+    fn timeline(
+        &self,
+        user_id: &str,
+        spans: &Spans,
+        at: (Side, &Place),
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        match &self.archive {
+            // It has the conversations together; the cache has each by itself.
+            Some(archive) => archive.timeline(user_id, spans, at, limit),
+            None => timeline_by_conversation(self, spans, at, limit),
+        }
+    }
+
+    fn written(
+        &self,
+        id: &str,
+        user_id: &str,
+        seqs: Range<u64>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        match &self.archive {
+            Some(archive) => archive.written(id, user_id, seqs, limit),
+            None => written_among_all(self, id, user_id, seqs, limit),
+        }
     }
 }
 

@@ -11,13 +11,13 @@
 //! The archive is another system, so those who serve everybody do not wait for it: without one at hand a read
 //! that wants it fails, and says that it did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use imflow_kind::{Archive, PAGE_BYTES, Store, StoreError, View};
+use imflow_kind::{Archive, PAGE_BYTES, Side, Spans, Store, StoreError, View};
 use imflow_proto::log::Cursors;
 use imflow_proto::wire::{
-    ConversationList, CursorList, MemberInfo, Message, MessageType, Messages,
+    ConversationList, CursorList, MemberInfo, Message, MessageType, Messages, Place,
 };
 use prost::Message as _;
 
@@ -26,14 +26,34 @@ const ABOUT: usize = 20_000;
 
 pub(crate) struct Layers<'s> {
     store: &'s dyn Store,
-    /// None: not at hand.
-    archive: Option<&'s dyn Archive>,
+    behind: Behind<'s>,
     wanted: AtomicBool,
 }
 
+/// What lies behind the log.
+#[derive(Clone, Copy)]
+enum Behind<'s> {
+    Nothing,
+    /// An archive that is not at hand.
+    Elsewhere,
+    Archive(&'s dyn Archive),
+}
+
 impl<'s> Layers<'s> {
+    /// The log, behind which nothing lies.
+    pub(crate) fn log_alone(store: &'s dyn Store) -> Self {
+        Self { store, behind: Behind::Nothing, wanted: AtomicBool::new(false) }
+    }
+
+    /// The log, and behind it an archive; `None`: it is not at hand.
     pub(crate) fn new(store: &'s dyn Store, archive: Option<&'s dyn Archive>) -> Self {
-        Self { store, archive, wanted: AtomicBool::new(false) }
+        let behind = archive.map_or(Behind::Elsewhere, Behind::Archive);
+        Self { behind, ..Self::log_alone(store) }
+    }
+
+    /// The log, for those who merge it with what lies behind, or have no use for that.
+    pub(crate) fn log(&self) -> &'s dyn Store {
+        self.store
     }
 
     /// Whether a read wanted the archive that is not at hand: what it has answered is nothing then.
@@ -41,11 +61,87 @@ impl<'s> Layers<'s> {
         self.wanted.load(Ordering::Relaxed)
     }
 
+    fn has_archive(&self) -> bool {
+        !matches!(self.behind, Behind::Nothing)
+    }
+
     fn archive(&self) -> Result<&'s dyn Archive, StoreError> {
-        self.archive.ok_or_else(|| {
-            self.wanted.store(true, Ordering::Relaxed);
-            StoreError::Beyond
-        })
+        match self.behind {
+            Behind::Archive(archive) => Ok(archive),
+            Behind::Elsewhere | Behind::Nothing => {
+                self.wanted.store(true, Ordering::Relaxed);
+                Err(StoreError::Beyond)
+            }
+        }
+    }
+
+    /// The latest time of a message that only the archive has; `None`: there is none.
+    pub(crate) fn archived_until(&self) -> Result<Option<i64>, StoreError> {
+        if self.has_archive() { self.store.removed_until() } else { Ok(None) }
+    }
+
+    /// What the archive alone has of conversations, each read after some seq.
+    pub(crate) fn archived(
+        &self,
+        readable: impl Iterator<Item = (String, u64)>,
+    ) -> Result<Spans, StoreError> {
+        let mut spans = Spans::new();
+        for (id, after) in readable {
+            let floor = self.store.removed_up_to(&id)?;
+            if floor > after {
+                spans.insert(id, after + 1..floor + 1);
+            }
+        }
+        Ok(spans)
+    }
+
+    /// The messages of these spans of the archive on one side of a place, nearest first.
+    pub(crate) fn old_timeline(
+        &self,
+        user_id: &str,
+        spans: &Spans,
+        (side, place): (Side, &Place),
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let found = self.archive()?.timeline(user_id, spans, (side, place), limit)?;
+        let mut by_conversation = BTreeMap::<String, Vec<Message>>::new();
+        for message in found {
+            by_conversation.entry(message.conversation_id.clone()).or_default().push(message);
+        }
+        let mut amended = Vec::new();
+        for (id, mut messages) in by_conversation {
+            messages.sort_unstable_by_key(|message| message.seq);
+            let floor = spans.get(&id).map_or(0, |span| span.end - 1);
+            amended.extend(self.amended(&id, messages, floor)?);
+        }
+        side.nearest(&mut amended, limit);
+        Ok(amended)
+    }
+
+    /// What a user wrote and the log no longer keeps, by conversation and seq, behind a conversation and a
+    /// seq in it; and whether there may be more.
+    pub(crate) fn written(
+        &self,
+        user_id: &str,
+        (after_id, after_seq): (&str, u64),
+        limit: usize,
+    ) -> Result<Messages, StoreError> {
+        let (mut items, mut id, mut after) = (Vec::new(), after_id.to_owned(), after_seq);
+        while self.has_archive() && items.len() < limit {
+            let floor = if id.is_empty() { 0 } else { self.store.removed_up_to(&id)? };
+            if floor > after {
+                let rest = after + 1..floor + 1;
+                let part = self.archive()?.written(&id, user_id, rest, limit - items.len())?;
+                items.extend(self.store.unerased(part)?);
+            }
+            let next = self.store.wrote_before(user_id, &id, 1)?.pop();
+            let Some(next) = next.filter(|_| items.len() < limit) else { break };
+            (id, after) = (next, 0);
+        }
+        let fits = fitting(items.iter());
+        let more = items.len() >= limit || fits < items.len();
+        items.truncate(fits);
+        Ok(Messages { items, more, removed_up_to_seq: 0 })
     }
 
     /// What later entries, wherever they are, have made of messages of the archive, which has them up to a seq.
@@ -107,7 +203,7 @@ impl Store for Layers<'_> {
     fn messages(&self, id: &str, after_seq: u64, limit: usize) -> Result<Messages, StoreError> {
         let recent = self.store.messages(id, after_seq, limit)?;
         let floor = recent.removed_up_to_seq;
-        if floor <= after_seq {
+        if floor <= after_seq || !self.has_archive() {
             return Ok(recent);
         }
         if limit == 0 {
@@ -139,7 +235,7 @@ impl Store for Layers<'_> {
     ) -> Result<Messages, StoreError> {
         let recent = self.store.last_messages(id, after_seq, before_seq, limit)?;
         let floor = recent.removed_up_to_seq;
-        if floor <= after_seq || limit == 0 {
+        if floor <= after_seq || limit == 0 || !self.has_archive() {
             return Ok(recent);
         }
         // Of a full page only whether there are earlier ones.
@@ -175,6 +271,9 @@ impl Store for Layers<'_> {
 
     fn seq_before(&self, id: &str, time_ms: i64) -> Result<u64, StoreError> {
         let seq = self.store.seq_before(id, time_ms)?;
+        if !self.has_archive() {
+            return Ok(seq);
+        }
         let floor = self.store.removed_up_to(id)?;
         // At the floor the log cannot tell whether the time lies further back.
         if floor == 0 || seq > floor {

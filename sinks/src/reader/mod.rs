@@ -10,7 +10,7 @@
 //!                          `-> [queue] -> two threads: log and archive -> reply
 //! ```
 
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod cached;
 mod history;
 pub(crate) mod layers;
@@ -22,6 +22,7 @@ mod simulated;
 #[cfg(test)]
 mod testing;
 mod timeline;
+mod written;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -30,7 +31,7 @@ use imflow_kind::{
     Archive, Description, Family, Form, Injector, Intake, IoContext, Key, Kind, Latest, Limit, Opt,
     OptType, Port, RoleName, Search, Sink, StartError, State, Store, Time,
 };
-use imflow_proto::record::{Ask, Query, Reply};
+use imflow_proto::record::{Query, Reply};
 use imflow_proto::wire::{Error, ErrorCode};
 use imflow_proto::{Record, RecordType};
 
@@ -53,7 +54,7 @@ pub static DESCRIPTION: Description = Description {
           1,000 a page.\n\n\
           With `archive`, what `keep` of the log has removed is read from there and joined to what the log has: no gap and nothing twice; \
           `removedUpToSeq` tells of what neither has. With `cache`, the latest messages of a conversation come from there, if it has all of them, \
-          and only what lies further back from `archive`. A timeline ends where the log does. Only such queries wait for the other system, and are answered BUSY while it is away.\n\n\
+          and only what lies further back from `archive`. A timeline goes on there too, and asks only once it comes to the latest time that was removed. Only such queries wait for the other system, and are answered BUSY while it is away.\n\n\
           `search` finds the messages of the caller's conversations, up to 10,000, that have certain words: the sink that `search` names says where they \
           are, the log how they read now, so what was revoked, edited or is not the caller's to read is never shown. `docs/search.md` tells all of it.",
     // Takes queries in the stage that they come from: those of clients never enter the message path.
@@ -255,13 +256,11 @@ impl Desk {
     }
 
     fn serve(&self, worker: usize, query: Arc<Query>, injector: &dyn Injector) {
-        let layers = Layers::new(&*self.store, self.archive.as_deref());
-        // Merging all conversations would ask the archive once for each that lies there, and nobody's newest
-        // messages may depend on it: a timeline ends where the log does, and so does the index of words.
-        let is_of_log = matches!(query.ask, Ask::Timeline(_) | Ask::Search(_));
-        let has_layers = !is_of_log && (self.archive.is_some() || self.beyond.is_some());
-        let store = if has_layers { &layers } else { &*self.store };
-        let reply = reply_to(&query, store, self.words.as_deref());
+        let layers = match (&self.archive, &self.beyond) {
+            (None, None) => Layers::log_alone(&*self.store),
+            (archive, _) => Layers::new(&*self.store, archive.as_deref()),
+        };
+        let reply = reply_to(&query, &layers, self.words.as_deref());
         match &self.beyond {
             Some(beyond) if layers.is_wanted() => pass_on(beyond, worker, query),
             _ => injector.send(worker, 0, reply.into_iter().collect()),
@@ -282,10 +281,10 @@ fn pass_on(beyond: &flume::Sender<Waiting>, worker: usize, query: Arc<Query>) {
 
 /// The answer to a query, if anybody still waits: the gateway may have answered TIMEOUT, or the session
 /// may be gone.
-fn reply_to(query: &Query, store: &dyn Store, words: Option<&dyn Search>) -> Option<Record> {
+fn reply_to(query: &Query, layers: &Layers<'_>, words: Option<&dyn Search>) -> Option<Record> {
     let ticket = query.ticket.clone();
     (!ticket.is_answered())
-        .then(|| Record::Reply(Arc::new(Reply { ticket, body: answer(store, words, query) })))
+        .then(|| Record::Reply(Arc::new(Reply { ticket, body: answer(layers, words, query) })))
 }
 
 struct ReaderIntake {
@@ -311,7 +310,7 @@ impl Intake for ReaderIntake {
 mod tests {
     use super::*;
     use imflow_kind::testing::Answers;
-    use imflow_proto::record::{Scopes, Session};
+    use imflow_proto::record::{Ask, Scopes, Session};
     use imflow_proto::wire::envelope::Body;
 
     #[test]

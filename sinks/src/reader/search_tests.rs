@@ -10,6 +10,7 @@ use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{self, ErrorCode, Matches};
 
 use super::answer::answer;
+use super::layers::Layers;
 use super::testing::Shelf;
 
 /// Names these places, whatever is asked; a text fits if it has the query in it.
@@ -60,7 +61,7 @@ fn ask(shelf: &Shelf, index: &Proposes, search: wire::Search) -> Result<Matches,
     let scopes = Scopes { read: true, ..Scopes::default() };
     let session = Session { number: 1, user_id: "alice".into(), device_id: "d".into(), scopes };
     let query = Query { ticket, session: Arc::new(session), ask: Ask::Search(search) };
-    match answer(shelf, Some(index), &query) {
+    match answer(&Layers::log_alone(shelf), Some(index), &query) {
         Body::Matches(matches) => Ok(matches),
         Body::Error(error) => Err(error.code()),
         other => panic!("{other:?}"),

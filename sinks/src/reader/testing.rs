@@ -13,6 +13,7 @@ use imflow_proto::wire::{
 };
 
 use super::answer::answer;
+use super::layers::Layers;
 
 /// Conversations by id, all of them `alice`'s.
 #[derive(Default)]
@@ -37,7 +38,7 @@ impl Shelf {
         let ticket = Arc::new(Answers::default()).ticket(1);
         let scopes = Scopes { read: true, ..Scopes::default() };
         let session = Session { number: 1, user_id: "alice".into(), device_id: "d".into(), scopes };
-        answer(self, None, &Query { ticket, session: Arc::new(session), ask })
+        answer(&Layers::log_alone(self), None, &Query { ticket, session: Arc::new(session), ask })
     }
 
     fn of(&self, id: &str) -> &[Message] {

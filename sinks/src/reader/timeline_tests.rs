@@ -11,11 +11,6 @@ fn read(shelf: &Shelf, timeline: Timeline) -> Messages {
     }
 }
 
-fn place(message: &Message) -> Place {
-    let Message { created_at, conversation_id, seq, .. } = message.clone();
-    Place { created_at, conversation_id, seq }
-}
-
 #[test]
 fn pages_in_either_direction_equal_a_naive_merge() {
     for seed in 0..60 {
@@ -32,7 +27,7 @@ fn pages_in_either_direction_equal_a_naive_merge() {
             if !page.more {
                 break;
             }
-            after = place(found.last().expect("a page that is not the last has messages"));
+            after = to_place(found.last().expect("a page that is not the last has messages"));
         }
         assert_eq!(found, naive, "seed {seed}, forwards");
         let (mut found, mut before) = (Vec::new(), None);
@@ -42,7 +37,7 @@ fn pages_in_either_direction_equal_a_naive_merge() {
             if !page.more {
                 break;
             }
-            before = Some(place(&found[0]));
+            before = Some(to_place(&found[0]));
         }
         assert_eq!(found, naive, "seed {seed}, backwards");
         // From a time alone, whether or not a message has it.

@@ -344,7 +344,7 @@ async fn read(
     let mut left = wanted;
     loop {
         history.limit = PAGE.min(left as u32);
-        let page = patiently(shared, user_id, &history).await?;
+        let page = patiently(shared, user_id, &Ask::History(history.clone())).await?;
         history = next(history, &page);
         let is_empty = page.items.is_empty();
         match shared.queries.add(id, page, wanted) {
@@ -355,9 +355,13 @@ async fn read(
 }
 
 /// A page, asked for again while the answer is that it may be.
-async fn patiently(shared: &Shared, user_id: &str, history: &History) -> Result<Messages, Error> {
+pub(super) async fn patiently(
+    shared: &Shared,
+    user_id: &str,
+    ask: &Ask,
+) -> Result<Messages, Error> {
     for attempt in 1.. {
-        let error = match shared.ask(user_id, Ask::History(history.clone())).await {
+        let error = match shared.ask(user_id, ask.clone()).await {
             Ok(Body::Messages(page)) => return Ok(page),
             Ok(_) => {
                 let text = "the reader gave an answer of another kind";

@@ -28,7 +28,9 @@ pub mod testing;
 mod time;
 pub mod units;
 
-pub use archive::{Archive, Latest};
+pub use archive::{
+    Archive, Latest, Side, Spans, place_key, place_of, timeline_by_conversation, written_among_all,
+};
 pub use collection::{Batches, BuildCollection, Stream};
 pub use describe::{
     ANY, Build, BuildOperator, Claim, ClaimKey, Conflict, Debt, Description, Duty, Family, Form,

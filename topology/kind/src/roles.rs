@@ -175,6 +175,36 @@ pub trait Store: Send + Sync {
         Ok(0)
     }
 
+    /// The latest time of a message that the store no longer keeps; `None`: it keeps all.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn removed_until(&self) -> Result<Option<i64>, StoreError> {
+        Ok(None)
+    }
+
+    /// Messages that the store no longer keeps as an erasure has left them: with nothing that was said before it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn unerased(&self, messages: Vec<wire::Message>) -> Result<Vec<wire::Message>, StoreError> {
+        Ok(messages)
+    }
+
+    /// The conversations that a user has ever written to and of which the store no longer keeps all, by id, after
+    /// `after` (exclusive), at most `limit`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn wrote_before(
+        &self,
+        _user_id: &str,
+        _after: &str,
+        _limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Makes of messages that the store no longer keeps what later entries have made of them: those that it
     /// has, and `others`, which it may have or not.
     ///

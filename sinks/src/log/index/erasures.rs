@@ -71,10 +71,10 @@ impl Directory {
 
     /// Forgets how far a user has come, everywhere.
     pub(crate) fn forget_cursors(&self, user_id: &str) -> Result<(), LogError> {
-        let end = [b"\0", user_id.as_bytes()].concat();
+        let is_theirs = cursors_of(user_id);
         let mut puts = Vec::new();
-        each_with_prefix(&*self.tables, Table::Directory, b"r", &mut |key, _| {
-            if key.ends_with(&end) {
+        each_with_prefix(&*self.tables, Table::Directory, CURSORS, &mut |key, _| {
+            if is_theirs(key) {
                 puts.push((key.to_vec(), None));
             }
             ControlFlow::Continue(())
@@ -86,8 +86,8 @@ impl Directory {
     pub(crate) fn erase_rows(subject: &Subject, rows: &mut Vec<Row>) -> bool {
         match subject {
             Subject::User(user) => {
-                let (before, end) = (rows.len(), [b"\0", user.as_bytes()].concat());
-                rows.retain(|(key, _)| !(key.starts_with(b"r") && key.ends_with(&end)));
+                let (before, is_theirs) = (rows.len(), cursors_of(user));
+                rows.retain(|(key, _)| !is_theirs(key));
                 rows.len() < before
             }
             Subject::Conversation(id) => {
@@ -156,6 +156,15 @@ impl Index {
         }
         Ok(left)
     }
+}
+
+/// The rows that say how far users have come.
+const CURSORS: &[u8] = b"r";
+
+/// Whether a row says how far this user has come; an erasure takes it.
+fn cursors_of(user_id: &str) -> impl Fn(&[u8]) -> bool {
+    let end = [b"\0", user_id.as_bytes()].concat();
+    move |key| key.starts_with(CURSORS) && key.ends_with(&end)
 }
 
 fn erasure_key(subject: &Subject) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! !facts -> lsn of the last fact in here        !applied -> last segment in the tables, its last lsn
 //! !format -> version of all rows, u64 (absent: 1)
 //! !purged -> last segment whose ids have left the tables     !trimmed -> last one that was cut
+//! !removed -> latest time of a message that was cut
 //! ```
 
 use imflow_proto::record::Lsn;
@@ -17,6 +18,7 @@ const APPLIED: &[u8] = b"!applied";
 const FORMAT: &[u8] = b"!format";
 const PURGED: &[u8] = b"!purged";
 const TRIMMED: &[u8] = b"!trimmed";
+const REMOVED: &[u8] = b"!removed";
 
 impl Directory {
     /// The LSN of the last fact that is in.
@@ -68,10 +70,23 @@ impl Directory {
         Ok(value.map_or(0, |value| read_u64(&value) as u32))
     }
 
-    /// Notes that this segment's rows have left the tables.
-    pub(crate) fn set_trimmed(&self, segment: u32) -> Result<(), LogError> {
-        let value = u64::from(segment).to_le_bytes().to_vec();
-        self.tables.write(vec![(TRIMMED.to_vec(), Some(value))])
+    /// The latest time of a message that was cut off the log; `None`: none was.
+    pub(crate) fn removed_until(&self) -> Result<Option<i64>, LogError> {
+        let value = self.tables.get(Table::Directory, REMOVED)?;
+        // What was cut before this was noted may be of any time.
+        let unknown = || Ok((self.trimmed()? > 0).then_some(i64::MAX));
+        value.map_or_else(unknown, |value| Ok(Some(read_u64(&value) as i64)))
+    }
+
+    /// Notes that this segment's rows have left the tables, and the latest time of a message of it.
+    pub(crate) fn set_trimmed(&self, segment: u32, newest_ms: i64) -> Result<(), LogError> {
+        let known = self.tables.get(Table::Directory, REMOVED)?;
+        // Along the log times rise, save where the clock was set back.
+        let newest_ms = known.map_or(newest_ms, |known| newest_ms.max(read_u64(&known) as i64));
+        let segment = u64::from(segment).to_le_bytes().to_vec();
+        let newest_ms = newest_ms.to_le_bytes().to_vec();
+        self.tables
+            .write(vec![(TRIMMED.to_vec(), Some(segment)), (REMOVED.to_vec(), Some(newest_ms))])
     }
 
     /// The last seq of a conversation that was cut off the log; 0 when there is none.

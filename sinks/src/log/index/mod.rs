@@ -24,6 +24,7 @@ mod rebuild;
 mod reopen;
 mod retention;
 mod standing;
+mod store;
 mod tables;
 mod trim;
 
@@ -31,7 +32,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imflow_kind::{Bookmark, Erased, Erasure, Exported, PAGE_BYTES, Store, StoreError, View};
+use imflow_kind::{PAGE_BYTES, View};
 use imflow_proto::id::index_key;
 use imflow_proto::log::Cursors;
 use imflow_proto::record::{Committed, CommittedFact, Lsn, Moved};
@@ -42,7 +43,7 @@ use prost::Message as _;
 pub(crate) use self::fjall::FjallFolder;
 pub(crate) use age::Age;
 pub(crate) use cool::Cool;
-pub(crate) use directory::{Directory, Views};
+pub(crate) use directory::Directory;
 pub(crate) use erasure::Eraser;
 pub(crate) use indexer::Indexer;
 pub(crate) use ingester::{Ingester, Policy};
@@ -136,7 +137,7 @@ impl Index {
 
     /// As [`Index::caught_up`]; but while the index cannot be written, which a full disk can do, reads go
     /// on with what it had.
-    fn readable(&self) -> Result<(), LogError> {
+    fn ready_to_read(&self) -> Result<(), LogError> {
         if self.progress.is_stuck() {
             return Ok(());
         }
@@ -230,7 +231,7 @@ impl Index {
         after_seq: u64,
         limit: usize,
     ) -> Result<wire::Messages, LogError> {
-        self.readable()?;
+        self.ready_to_read()?;
         let floor = self.directory.floor(conversation_id)?;
         let wanted = limit.saturating_add(1);
         let mut places = self.places(conversation_id, after_seq.max(floor), wanted)?;
@@ -287,7 +288,7 @@ impl Index {
         before_seq: u64,
         limit: usize,
     ) -> Result<wire::Messages, LogError> {
-        self.readable()?;
+        self.ready_to_read()?;
         let floor = self.directory.floor(conversation_id)?;
         let (asked_after, after_seq) = (after_seq, after_seq.max(floor));
         let before = before_seq.min(self.last_seq(conversation_id)?.saturating_add(1));
@@ -326,7 +327,7 @@ impl Index {
 
     /// Times never decrease along a conversation, so a few looks find the place.
     fn last_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, LogError> {
-        self.readable()?;
+        self.ready_to_read()?;
         // Everything up to `low` was created before, everything from `high` on was not.
         let floor = self.directory.floor(conversation_id)?;
         let (mut low, mut high) = (floor, self.last_seq(conversation_id)? + 1);
@@ -397,115 +398,5 @@ impl Index {
             }
         }
         Ok(())
-    }
-}
-
-impl Store for Index {
-    fn last_messages(
-        &self,
-        conversation_id: &str,
-        after_seq: u64,
-        before_seq: u64,
-        limit: usize,
-    ) -> Result<wire::Messages, StoreError> {
-        Ok(self.last_page(conversation_id, after_seq, before_seq, limit)?)
-    }
-
-    fn seq_before(&self, conversation_id: &str, time_ms: i64) -> Result<u64, StoreError> {
-        Ok(self.last_before(conversation_id, time_ms)?)
-    }
-
-    fn cursors_of(&self, conversation_id: &str, user_id: &str) -> Result<Cursors, StoreError> {
-        self.caught_up()?;
-        Ok(self.cursors_row(conversation_id, user_id)?)
-    }
-
-    fn cursors(
-        &self,
-        conversation_id: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<wire::CursorList, StoreError> {
-        self.caught_up()?;
-        Ok(self.cursor_list(conversation_id, after, limit)?)
-    }
-
-    fn messages(
-        &self,
-        conversation_id: &str,
-        after_seq: u64,
-        limit: usize,
-    ) -> Result<wire::Messages, StoreError> {
-        Ok(self.page(conversation_id, after_seq, limit)?)
-    }
-
-    fn conversation(
-        &self,
-        conversation_id: &str,
-        user_id: &str,
-    ) -> Result<Option<View>, StoreError> {
-        self.readable()?;
-        let view = self.directory.conversation(conversation_id, user_id)?;
-        let Some(mut view) = view else { return Ok(None) };
-        self.complete(&mut view, user_id)?;
-        Ok(Some(view))
-    }
-
-    fn conversations_of(
-        &self,
-        user_id: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<wire::ConversationList, StoreError> {
-        self.readable()?;
-        let Views { mut items, more } = self.directory.conversations_of(user_id, after, limit)?;
-        for view in &mut items {
-            self.complete(view, user_id)?;
-        }
-        let items = items.into_iter().map(|view| view.info).collect();
-        Ok(wire::ConversationList { items, more })
-    }
-
-    fn readable(&self, user_id: &str, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
-        self.readable()?;
-        Ok(self.directory.readable(user_id, limit)?)
-    }
-
-    fn members(&self, conversation_id: &str) -> Result<Vec<wire::MemberInfo>, StoreError> {
-        self.readable()?;
-        Ok(self.directory.members(conversation_id)?)
-    }
-
-    fn removed_up_to(&self, conversation_id: &str) -> Result<u64, StoreError> {
-        Ok(self.directory.floor(conversation_id)?)
-    }
-
-    fn amended(
-        &self,
-        conversation_id: &str,
-        messages: Vec<wire::Message>,
-        others: &[wire::Message],
-    ) -> Result<Vec<wire::Message>, StoreError> {
-        self.readable()?;
-        // They were taken away before an erasure could reach them.
-        let left = |messages: &[wire::Message]| {
-            messages.iter().map(|message| self.left(message)).collect::<Result<Vec<_>, _>>()
-        };
-        let (messages, others) = (left(&messages)?, left(others)?);
-        Ok(self.amend_with(conversation_id, messages, &others)?)
-    }
-
-    fn level(&self, user_id: &str) -> Result<String, StoreError> {
-        self.readable()?;
-        Ok(self.directory.level(user_id)?)
-    }
-
-    fn export(&self, user_id: &str, from: &mut Bookmark) -> Result<Exported, StoreError> {
-        Ok(export::part(&self.segments, self.progress.durable(), user_id, from)?)
-    }
-
-    fn erasure(&self, of: Erased<'_>) -> Result<Option<Erasure>, StoreError> {
-        self.caught_up()?;
-        Ok(self.erasure_of(of)?)
     }
 }

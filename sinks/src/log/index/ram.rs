@@ -35,6 +35,8 @@ pub(crate) struct RamSegment {
     pub number: u32,
     /// The last record of it, message or fact.
     pub last_lsn: u64,
+    /// The latest time of a message of it.
+    pub newest_ms: i64,
     timelines: FingerprintMap<Timeline>,
     ids: RapidHashMap<u128, (u32, u32)>,
 }
@@ -205,6 +207,7 @@ impl RamSegment {
 
     pub(crate) fn insert(&mut self, message: &wire::Message, keys: &Keys, place: Place) {
         self.ids.insert(keys.index(), (place.offset, place.len));
+        self.newest_ms = self.newest_ms.max(message.created_at);
         let entry = Entry { seq: message.seq, offset: place.offset, len: place.len };
         let timeline = self.timelines.entry(keys.conversation).or_insert_with(|| Timeline {
             conversation_id: message.conversation_id.as_str().into(),

@@ -127,6 +127,6 @@ fn forget_rows(index: &Index, number: u32) -> Result<(), LogError> {
         index.tables.remove(Table::Ids, &mut ids.into_iter())?;
     }
     let _writing = index.writing.lock();
-    index.directory.set_trimmed(number)?;
+    index.directory.set_trimmed(number, read.newest_ms)?;
     index.tables.persist()
 }

@@ -9,6 +9,14 @@ use crate::log::erase::Targets;
 use crate::log::export;
 
 impl OfflineLog {
+    /// The last segment that was cut off the front; 0: none was.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn cut_up_to(&self) -> Result<u32, LogError> {
+        Ok(Base::load(&*self.files)?.segment)
+    }
+
     /// Gives all that is about a user to `line`, as JSON, and one record at a time.
     ///
     /// # Errors

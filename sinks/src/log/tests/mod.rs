@@ -13,6 +13,8 @@ mod layers;
 mod recovery;
 mod reopen;
 mod sink;
+#[cfg(feature = "mongo")]
+mod timelines;
 mod trim;
 
 use std::sync::Arc;

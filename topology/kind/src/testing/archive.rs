@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use imflow_proto::id::first_server_msg_id_at;
 use imflow_proto::log::fact::Change;
-use imflow_proto::log::{Erased, Fact};
+use imflow_proto::log::{ConversationCreated, Erased, Fact, MembersChanged};
 use imflow_proto::record::{Committed, CommittedFact, Lsn};
-use imflow_proto::wire::{Action, Message, MessageType, Origin};
+use imflow_proto::wire::{Action, MemberInfo, Message, MessageType, Origin, Place};
 
-use crate::{Archive, Logged};
+use crate::{Archive, Logged, Side, Spans, place_of};
 
 /// A store under test.
 pub trait Subject {
@@ -44,6 +44,19 @@ pub fn conforms(make: &mut dyn FnMut() -> Box<dyn Subject>) {
     ranges_and_times_are_as_the_model_says_at_every_age(&mut *make());
     what_acts_on_a_message_is_found(&mut *make());
     what_a_fact_erases_is_empty_and_what_comes_later_is_not(&mut *make());
+    a_timeline_merges_conversations_by_time_at_every_age(&mut *make());
+    what_a_user_wrote_is_found_at_every_age(&mut *make());
+}
+
+/// Numbers that are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
 }
 
 fn record(lsn: Lsn, message: Message) -> Logged {
@@ -147,11 +160,8 @@ fn written_in_parts_and_twice_it_is_the_same(store: &mut dyn Subject) {
 fn ranges_and_times_are_as_the_model_says_at_every_age(store: &mut dyn Subject) {
     let story = story();
     store.write(&records(&story), 0);
-    let mut dice = 1_u64;
-    let mut below = |bound: u64| {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (dice >> 33) % bound
-    };
+    let mut dice = Dice(1);
+    let mut below = |bound: u64| dice.below(bound);
     for age in [0, 35, 64, 95, 140, 179] {
         store.age(BEGIN_MS + age * DAY_MS);
         let archive = store.archive();
@@ -266,5 +276,122 @@ fn what_a_fact_erases_is_empty_and_what_comes_later_is_not(store: &mut dyn Subje
             let emoji = message.action.is_some_and(|action| !action.emoji.is_empty());
             assert!(!emoji && (!is_meant || message.forward_of.is_none()), "{}", message.seq);
         }
+    }
+}
+
+fn members(users: &[&str]) -> Vec<MemberInfo> {
+    users.iter().map(|user| MemberInfo { user_id: (*user).into(), role: 1 }).collect()
+}
+
+/// Conversations of alice's: small, large, one that she came to late, and one that she left.
+const HERS: [&str; 4] = ["few", "late", "left", "many"];
+
+/// Their facts and messages, which often share their time. With the facts come messages that alice does not see
+/// as a member.
+fn shared_story() -> (Vec<Logged>, Vec<Message>) {
+    let fact = |lsn, id: &str, change| {
+        let (conversation_id, change) = (id.to_owned(), Some(change));
+        let fact = Arc::new(Fact { conversation_id, at: BEGIN_MS, change, ..Fact::default() });
+        Logged::Fact(CommittedFact { lsn, fact })
+    };
+    let changed = |set: &[&str], removed: &[&str]| {
+        let removed = removed.iter().map(|user| (*user).to_owned()).collect();
+        Change::Members(MembersChanged { set: members(set), removed })
+    };
+    let (mut records, mut story, mut seqs) = (Vec::new(), Vec::new(), [0; 4]);
+    for (lsn, id) in (1..).zip(HERS) {
+        let of: &[&str] = match id {
+            "late" => &["bob"],
+            "many" => &["alice", "bob", "carol", "dave", "eve", "frank"],
+            _ => &["alice", "bob"],
+        };
+        let created = ConversationCreated { members: members(of), ..Default::default() };
+        records.push(fact(lsn, id, Change::Created(created)));
+    }
+    let mut dice = Dice(2);
+    for n in 0..240 {
+        let lsn = records.len() as Lsn + 1;
+        match n {
+            100 => records.push(fact(lsn, "late", changed(&["alice"], &[]))),
+            150 => records.push(fact(lsn, "left", changed(&[], &["alice"]))),
+            _ => {
+                let of = dice.below(4) as usize;
+                seqs[of] += 1;
+                let message =
+                    message(lsn, HERS[of], seqs[of], BEGIN_MS + n as i64 / 7 * 2 * DAY_MS);
+                records.push(record(lsn, message.clone()));
+                story.push(message);
+            }
+        }
+    }
+    (records, story)
+}
+
+fn a_timeline_merges_conversations_by_time_at_every_age(store: &mut dyn Subject) {
+    let (records, story) = shared_story();
+    store.write(&records, 0);
+    let mut dice = Dice(3);
+    for age in [0, 33, 70, 110] {
+        store.age(BEGIN_MS + age * DAY_MS);
+        let archive = store.archive();
+        for round in 0..30 {
+            let mut spans = Spans::new();
+            for id in HERS {
+                if dice.below(5) > 0 {
+                    let start = dice.below(20);
+                    spans.insert(id.to_owned(), start..start + 5 + dice.below(70));
+                }
+            }
+            let any = &story[dice.below(story.len() as u64) as usize];
+            let place = match round {
+                0 => Place::default(),
+                1 => Place { created_at: i64::MAX, ..Place::default() },
+                2..10 => Place { created_at: any.created_at, ..Place::default() },
+                _ => Place {
+                    created_at: any.created_at,
+                    conversation_id: any.conversation_id.clone(),
+                    seq: any.seq,
+                },
+            };
+            let limit = 1 + dice.below(if round % 2 == 0 { 12 } else { 90 }) as usize;
+            for side in [Side::After, Side::Before] {
+                let in_spans = |message: &&Message| {
+                    let span = spans.get(&message.conversation_id);
+                    span.is_some_and(|span| span.contains(&message.seq))
+                        && side.has(place_of(message), &place)
+                };
+                let mut wanted: Vec<Message> = story.iter().filter(in_spans).cloned().collect();
+                side.nearest(&mut wanted, limit);
+                let read = archive.timeline("alice", &spans, (side, &place), limit).expect("read");
+                let told = |read: &[Message]| {
+                    read.iter().map(|m| (m.conversation_id.clone(), m.seq)).collect::<Vec<_>>()
+                };
+                let what = format!("{limit} {side:?} {place:?} of {spans:?}, day {age}");
+                assert_eq!(told(&read), told(&wanted), "{what}");
+                assert!(read == wanted, "whole: {what}");
+            }
+        }
+    }
+}
+
+fn what_a_user_wrote_is_found_at_every_age(store: &mut dyn Subject) {
+    let mut story = story();
+    for (n, message) in story.iter_mut().enumerate() {
+        message.sender_id = ["alice", "bob", "bob", "carol"][n % 4].into();
+    }
+    store.write(&records(&story), 0);
+    for age in [0, 50, 100] {
+        store.age(BEGIN_MS + age * DAY_MS);
+        for (range, limit) in [(0..999, 999), (0..999, 7), (20..90, 40), (140..145, 9)] {
+            let is_wanted = |message: &&Message| {
+                let is_hers = message.sender_id == "alice" && message.conversation_id == "c1";
+                is_hers && range.contains(&message.seq)
+            };
+            let wanted: Vec<Message> =
+                story.iter().filter(is_wanted).take(limit).cloned().collect();
+            let read = store.archive().written("c1", "alice", range.clone(), limit).expect("read");
+            assert!(read == wanted, "{limit} of {range:?}, day {age}");
+        }
+        assert_eq!(store.archive().written("c1", "eve", 0..999, 9).expect("read"), []);
     }
 }
