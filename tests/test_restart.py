@@ -106,3 +106,12 @@ def test_a_second_connection_of_a_device_replaces_the_first(server):
         assert first.goodbye and first.goodbye["reason"], "the first one is told why"
         assert first.goodbye["reconnect"] is False, "or the two would chase each other"
         second.sent("lobby", "hi")
+
+
+def test_a_folder_of_snapshots_that_is_gone_is_told_once(server):
+    with server.client("alice") as alice:
+        alice.sent("lobby", "hello")
+        shutil.rmtree(server.data / "snapshots")
+    assert server.terminate() == 0, "a stop takes a snapshot of each partition"
+    told = server.output().count("cannot write the snapshot")
+    assert told == 1, server.output()

@@ -51,6 +51,12 @@ impl References {
             }
         }
         let found = self.index.target(conversation, seq)?;
+        if found.is_none() && seq <= self.index.directory.floor(conversation)? {
+            let sentence = format!(
+                "message {seq} is older than the log keeps: it can be read while an archive has it, and not be referred to any more"
+            );
+            return Ok(Err(Error::of(ErrorCode::TooLate, sentence)));
+        }
         Ok(Ok(found.map(|(message, reactions)| Target { message: Arc::new(message), reactions })))
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use imflow_proto::record::Lsn;
 use parking_lot::{Condvar, Mutex};
@@ -27,6 +28,8 @@ pub(crate) struct Snapshots {
     kept: Mutex<BTreeMap<u32, Lsn>>,
     /// Nobody runs [`Snapshots::run`].
     at_once: bool,
+    /// The last one could not be written.
+    is_failing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,6 +47,7 @@ impl Snapshots {
             changed: Condvar::new(),
             kept: Mutex::default(),
             at_once: false,
+            is_failing: AtomicBool::new(false),
         }
     }
 
@@ -117,11 +121,17 @@ impl Snapshots {
         bytes[12..PREFIX].copy_from_slice(&crc.to_le_bytes());
         let name = name(partition);
         if let Err(error) = self.files.replace(&name, &bytes) {
-            tracing::warn!(
-                "cannot write the snapshot `{}`: {error}; the last one stays",
-                self.files.path(&name)
-            );
+            // What fails for one partition mostly fails for all: a line for the first says so.
+            if !self.is_failing.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "cannot write the snapshot `{}`: {error}; the last one stays, and of further ones only that they are written again is told",
+                    self.files.path(&name)
+                );
+            }
             return;
+        }
+        if self.is_failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("snapshots are written again");
         }
         self.kept.lock().insert(partition, u64_at(&bytes, PREFIX));
     }
