@@ -1,6 +1,7 @@
 """Erasure beyond the log's folder: the archive folder, the index of words, MongoDB; and the export of a user's data."""
 
 import json
+import os
 import random
 import socket
 import time
@@ -92,6 +93,58 @@ def test_the_copy_in_mongo_is_emptied(services, make_server, database):
     assert [row["seq"] for row in copy.all("timeline") if row["userId"] == "alice"] == [later]
     log = server.log.read_text(errors="replace")
     assert "another document holds the place" not in log
+
+
+def documents_with(database, text):
+    """The collections that hold the text in any document."""
+    found = []
+    for name in database.list_collection_names():
+        if any(text.encode() in document.raw for document in database[name].find()):
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("database", ["ferret", "mongo-java"])
+def test_kills_while_the_copy_is_emptied_leave_nothing_behind(services, make_server, database):
+    seed = int(os.environ.get("IMFLOW_SEED", random.randrange(1 << 32)))
+    print(f"IMFLOW_SEED={seed}")
+    dice = random.Random(seed)
+    services.up([database])
+    server = serve(make_server, services.url(database))
+    groups = [f"g{n}" for n in range(40)]
+    for group in groups:
+        server.group(group, "alice", "bob")
+    with server.client("alice") as alice, server.client("bob") as bob:
+        for n in range(6):
+            for group in groups:
+                alice.sent(group, f"{SECRET} {n}")
+                bob.sent(group, f"bob says {n}")
+    copy = Copy(services.url(database))
+    copy.wait_for("message", 2 * 6 * len(groups))
+    rows = copy.database.imflow_erasures
+    assert server.http("DELETE", "/v1/users/alice/data")[0] == 202
+    until(lambda: rows.count_documents({"userId": "alice"}) == 1, "the copy was not told")
+
+    def unfinished():
+        return rows.find_one({"userId": "alice", "finished": False})
+
+    places = []
+    while (row := unfinished()) and len(places) < 12:
+        places.append((row["collection"], row["after"]))
+        server.kill()
+        server.start()
+        time.sleep(dice.uniform(0, 0.3))
+    assert len(set(places)) > 1, f"the kills met it in one place: {places}"
+    until(lambda: not unfinished(), f"it does not end after {places}")
+    print(f"{database}: {len(places)} kills, at {len(set(places))} places")
+    assert rows.count_documents({}) == 1
+    assert documents_with(copy.database, SECRET) == []
+    assert [row for row in copy.all("timeline") if row["userId"] == "alice"] == []
+    messages = copy.all("message")
+    assert len(messages) >= 2 * 6 * len(groups)
+    hers = [m for m in messages if m["senderId"] == "alice"]
+    assert len(hers) >= 6 * len(groups) and all(m["amended"]["erased"] for m in hers if "action" not in m)
+    assert sorted(m["text"] for m in messages if m["senderId"] == "bob") == sorted(f"bob says {n}" for n in range(6) for _ in groups)
 
 
 def export(server, user):

@@ -211,6 +211,16 @@ pub static DESCRIPTION: Description = Description {
             policy: "one segment is written anew at a time",
         },
         Limit {
+            what: "erasures under way",
+            bound: "a row for each user or conversation that was asked for and is not done",
+            policy: "one that is asked for again takes the place of the one before",
+        },
+        Limit {
+            what: "a part of an export",
+            bound: "4,096 records, or 256 KiB of lines",
+            policy: "the next is read when it is asked for",
+        },
+        Limit {
             what: "open segment files",
             bound: "512",
             policy: "closed, and opened again when read",

@@ -112,6 +112,11 @@ pub static DESCRIPTION: Description = Description {
             bound: "16 KiB of JSON",
             policy: "not kept there: the reader asks its `archive`",
         },
+        Limit {
+            what: "an erasure",
+            bound: "the set of a conversation; of a user all sets, 1,000 keys at a time",
+            policy: "what follows waits for it; the sets fill again with what comes, and ids stay for their `ttl`",
+        },
     ],
     provides: &[RoleName::Latest],
     script: Some(&copies::SCRIPT),

@@ -74,6 +74,11 @@ pub static DESCRIPTION: Description = Description {
             policy: "written before further ones are read",
         },
         Limit {
+            what: "an erasure",
+            bound: "found by nobody once it is read; its words leave one piece in one step",
+            policy: "further pieces when nothing waits to be indexed",
+        },
+        Limit {
             what: "pieces that are merged",
             bound: "10 million messages each",
             policy: "larger ones stay as they are",
