@@ -60,6 +60,12 @@ pub static DESCRIPTION: Description = Description {
             "how long a server is waited for; a whole attempt takes at most ten times as long",
         ),
         Opt::new(
+            "writers",
+            OptType::Integer(1, 64),
+            "8",
+            "collections that are written at the same time",
+        ),
+        Opt::new(
             "timeline_members",
             OptType::Integer(0, 10_000),
             "100",
@@ -121,6 +127,21 @@ pub static DESCRIPTION: Description = Description {
             bound: "500",
             policy: "further ones when nothing waits to be copied",
         },
+        Limit {
+            what: "documents that an erasure looks at in one step",
+            bound: "2,000 ids of one collection; every collection of messages is looked through",
+            policy: "further steps when nothing waits to be copied; how far it is stands in `imflow_erasures`",
+        },
+        Limit {
+            what: "conversations of a timeline in one question, and questions at a time",
+            bound: "100, and 4",
+            policy: "further ones after these",
+        },
+        Limit {
+            what: "messages of an export in one page",
+            bound: "200, or 512 KiB",
+            policy: "the control API asks for the next",
+        },
     ],
     script: Some(&copies::SCRIPT),
     example: "[sinks.archive]\n\
@@ -157,6 +178,7 @@ fn build(
         database: options.text("database").to_owned(),
         copy: format!("{}/{}", context.node, context.name),
         timeout: options.duration("timeout"),
+        writers: options.integer("writers") as usize,
         timeline_members: options.integer("timeline_members") as usize,
         ids_ms: days("ids"),
         hot_ms: days("hot"),

@@ -1,13 +1,14 @@
 //! Collections and their indexes, made when something is first written to them.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use imflow_kind::ReplicaError;
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
 use mongodb::{Collection, Database, IndexModel};
-use std::time::Duration;
 
 use super::failure;
 
@@ -31,7 +32,8 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    fn indexes(self) -> Vec<IndexModel> {
+    /// The indexes that every server knows, and those that some do not.
+    fn indexes(self) -> (Vec<IndexModel>, Vec<IndexModel>) {
         let unique = || IndexOptions::builder().unique(true).build();
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
         let unique = |keys: Document| IndexModel::builder().keys(keys).options(unique()).build();
@@ -46,22 +48,19 @@ impl Shape {
                 index(doc! { "conversationId": 1, "createdAt": -1 }),
                 unique(doc! { "conversationId": 1, "senderId": 1, "clientMsgId": 1 }),
                 index(doc! { "clientMsgId": 1 }),
-                acts,
             ]
         };
         match self {
-            Self::Messages => messages(),
-            Self::Timeline => vec![
-                index(doc! { "userId": 1, "conversationId": 1, "seq": 1 }),
-                index(doc! { "userId": 1, "createdAt": -1 }),
-            ],
-            Self::Ids => vec![index(doc! { "conversationId": 1 })],
+            Self::Messages => (messages(), vec![acts]),
+            Self::Timeline => {
+                let by_conversation = index(doc! { "userId": 1, "conversationId": 1, "seq": 1 });
+                (vec![by_conversation, index(doc! { "userId": 1, "createdAt": -1 })], Vec::new())
+            }
+            Self::Ids => (vec![index(doc! { "conversationId": 1 })], Vec::new()),
             Self::Archive => {
                 let at_its_time = IndexOptions::builder().expire_after(Duration::ZERO).build();
                 let expire = IndexModel::builder().keys(doc! { "expireAt": 1 });
-                let mut all = messages();
-                all.push(expire.options(at_its_time).build());
-                all
+                (messages(), vec![acts, expire.options(at_its_time).build()])
             }
         }
     }
@@ -75,42 +74,70 @@ impl Prepared {
         name: &str,
         shape: Shape,
     ) -> Result<Collection<Document>, ReplicaError> {
-        let collection = database.collection::<Document>(name);
-        if self.0.contains(name) {
-            return Ok(collection);
-        }
-        for index in shape.indexes() {
-            let keys = index.keys.to_string();
-            match collection.create_index(index).await.map_err(|error| (code(&error), error)) {
-                Ok(_) => {}
-                Err((Some(code @ (NOT_IMPLEMENTED | COMMAND_NOT_SUPPORTED)), _)) => {
-                    tracing::warn!(
-                        collection = name,
-                        index = keys,
-                        code,
-                        "this server knows no such index and goes without it"
-                    );
-                }
-                // It is there and keeps what it must; only its name in the server's own lists is missing.
-                Err((Some(INTERNAL), error)) if error.to_string().contains("already exists") => {
-                    tracing::warn!(
-                        collection = name,
-                        index = keys,
-                        "the server was ended while it made this index, which is there"
-                    );
-                }
-                Err((_, error)) => {
-                    return Err(failure(&format!("make the index {keys} of `{name}`"), &error));
-                }
-            }
-        }
-        self.0.insert(name.to_owned());
-        Ok(collection)
+        self.all(database, &[(name, shape)], 1).await?;
+        Ok(database.collection(name))
+    }
+
+    /// Gives collections their indexes, so many collections at a time: at a start there are many.
+    pub(super) async fn all(
+        &mut self,
+        database: &Database,
+        wanted: &[(&str, Shape)],
+        at_a_time: usize,
+    ) -> Result<(), ReplicaError> {
+        let missing = wanted.iter().filter(|(name, _)| !self.0.contains(*name));
+        let making = missing.map(|(name, shape)| async move {
+            make(&database.collection(name), *shape).await.map(|()| (*name).to_owned())
+        });
+        let made: Vec<String> =
+            stream::iter(making).buffer_unordered(at_a_time).try_collect().await?;
+        self.0.extend(made);
+        Ok(())
     }
 
     /// A collection was dropped.
     pub(super) fn forget(&mut self, name: &str) {
         self.0.remove(name);
+    }
+}
+
+/// Makes the indexes of a collection that are not there, in one command if the server takes it.
+async fn make(collection: &Collection<Document>, shape: Shape) -> Result<(), ReplicaError> {
+    let (known, special) = shape.indexes();
+    let together = collection.create_indexes(known.clone()).await;
+    let one_by_one = if together.is_err() { known } else { Vec::new() };
+    for index in one_by_one.into_iter().chain(special) {
+        make_one(collection, index).await?;
+    }
+    Ok(())
+}
+
+async fn make_one(
+    collection: &Collection<Document>,
+    index: IndexModel,
+) -> Result<(), ReplicaError> {
+    let (name, keys) = (collection.name(), index.keys.to_string());
+    match collection.create_index(index).await.map_err(|error| (code(&error), error)) {
+        Ok(_) => Ok(()),
+        Err((Some(code @ (NOT_IMPLEMENTED | COMMAND_NOT_SUPPORTED)), _)) => {
+            tracing::warn!(
+                collection = name,
+                index = keys,
+                code,
+                "this server knows no such index and goes without it"
+            );
+            Ok(())
+        }
+        // It is there and keeps what it must; only its name in the server's own lists is missing.
+        Err((Some(INTERNAL), error)) if error.to_string().contains("already exists") => {
+            tracing::warn!(
+                collection = name,
+                index = keys,
+                "the server was ended while it made this index, which is there"
+            );
+            Ok(())
+        }
+        Err((_, error)) => Err(failure(&format!("make the index {keys} of `{name}`"), &error)),
     }
 }
 

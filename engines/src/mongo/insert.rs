@@ -18,9 +18,6 @@ use super::erase::is_erased;
 use super::failure;
 
 const DUPLICATE_KEY: i32 = 11_000;
-/// Collections written at the same time.
-const SIDE_BY_SIDE: usize = 8;
-
 /// What is done with a document that is there already.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum IfThere {
@@ -48,46 +45,49 @@ pub(super) async fn all(
     database: &Database,
     prepared: &mut Prepared,
     batch: Batch,
-    expect: Expect,
+    (expect, writers): (Expect, usize),
 ) -> Result<Expect, ReplicaError> {
-    let messages = collections(database, prepared, batch.messages, Shape::Messages).await?;
-    let known = side_by_side(messages, IfThere::Compare, expect).await?;
-    let timelines = collections(database, prepared, batch.timelines, Shape::Timeline).await?;
-    side_by_side(timelines, IfThere::Compare, expect).await?;
-    let ids = collections(database, prepared, batch.ids, Shape::Ids).await?;
-    side_by_side(ids, IfThere::Keep, expect).await?;
+    let Batch { messages, timelines, ids } = batch;
+    let of = |documents: &ByCollection, shape| {
+        documents.keys().map(|name| (name.clone(), shape)).collect::<Vec<_>>()
+    };
+    let shapes =
+        [of(&messages, Shape::Messages), of(&timelines, Shape::Timeline), of(&ids, Shape::Ids)];
+    let shapes = shapes.concat();
+    let shapes: Vec<_> = shapes.iter().map(|(name, shape)| (&**name, *shape)).collect();
+    prepared.all(database, &shapes, writers).await?;
+    let write = |documents: ByCollection, if_there| {
+        documents.into_iter().map(move |(name, documents)| Write { name, documents, if_there })
+    };
+    let first = write(messages, IfThere::Compare);
+    let known = side_by_side(database, first, expect, writers).await?;
+    let then = write(timelines, IfThere::Compare).chain(write(ids, IfThere::Keep));
+    side_by_side(database, then, expect, writers).await?;
     Ok(if known > 0 { Expect::Known } else { Expect::New })
 }
 
-type Writes = Vec<(Collection<Document>, Vec<Document>)>;
-
-async fn collections(
-    database: &Database,
-    prepared: &mut Prepared,
-    documents: ByCollection,
-    shape: Shape,
-) -> Result<Writes, ReplicaError> {
-    let mut writes = Writes::new();
-    for (name, documents) in documents {
-        writes.push((prepared.collection(database, &name, shape).await?, documents));
-    }
-    Ok(writes)
+/// Documents of one collection.
+struct Write {
+    name: String,
+    documents: Vec<Document>,
+    if_there: IfThere,
 }
 
 /// Gives how many were there.
 async fn side_by_side(
-    writes: Writes,
-    if_there: IfThere,
+    database: &Database,
+    writes: impl Iterator<Item = Write>,
     expect: Expect,
+    writers: usize,
 ) -> Result<usize, ReplicaError> {
-    let inserts = writes.into_iter().map(|(into, documents)| async move {
-        let documents: Vec<&Document> = documents.iter().collect();
+    let inserts = writes.map(|Write { name, documents, if_there }| async move {
+        let (into, documents) = (database.collection(&name), documents.iter().collect::<Vec<_>>());
         match expect {
             Expect::New => insert(&into, &documents, if_there).await,
             Expect::Known => complete(&into, &documents, if_there).await,
         }
     });
-    let there = stream::iter(inserts).buffer_unordered(SIDE_BY_SIDE);
+    let there = stream::iter(inserts).buffer_unordered(writers);
     there.try_fold(0, |sum, there| async move { Ok(sum + there) }).await
 }
 

@@ -47,6 +47,8 @@ pub struct Settings {
     pub copy: String,
     /// How long a server is waited for.
     pub timeout: Duration,
+    /// Collections that are written at the same time.
+    pub writers: usize,
     /// Conversations with more members get no timeline rows.
     pub timeline_members: usize,
     /// How long collections of ids are kept.
@@ -173,7 +175,8 @@ impl Mongo {
         let written = self.runtime.block_on(within(limit, async {
             let batch = batch
                 .map_err(|error| ReplicaError(format!("a message has no form in BSON: {error}")))?;
-            self.expect = insert::all(&database, &mut self.prepared, batch, self.expect).await?;
+            let how = (self.expect, self.settings.writers);
+            self.expect = insert::all(&database, &mut self.prepared, batch, how).await?;
             if let Some(Logged::Fact(fact)) = records.last() {
                 self.eraser.ask(&database, &self.settings.copy, fact).await?;
             }

@@ -49,6 +49,7 @@ impl Server {
             uri: uri.clone(),
             copy: "node-1/archive".into(),
             timeout: Duration::from_secs(5),
+            writers: 8,
             timeline_members: 3,
             ids_ms: 7 * DAY_MS,
             hot_ms: 30 * DAY_MS,

@@ -23,8 +23,6 @@ const MOVED: Lsn = 100_000;
 /// What is cut off the log leaves the index when it is older than what is left by so much: workers order
 /// messages a moment apart.
 const APART_MS: i64 = 60_000;
-/// The index gives way to the message path.
-const NICENESS: i32 = 10;
 
 /// Where an index is and what it is of.
 #[derive(Clone)]
@@ -84,10 +82,6 @@ impl Writer {
 
     fn start(&mut self) -> Result<Mark, ReplicaError> {
         let (journal, store) = (self.role::<Arc<dyn Journal>>()?, self.role::<Arc<dyn Store>>()?);
-        // The threads that write and merge come from this one and are as nice.
-        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-            tracing::debug!("the index cannot give way to other threads: {error}");
-        }
         let opened = folder::open(&self.settings.folder, &*journal);
         let (index, mark) = opened.map_err(|error| self.failure("open", &*error))?;
         let options = IndexWriterOptions::builder()

@@ -11,6 +11,8 @@ use super::{Follower, Next};
 
 /// How long a stopping service waits for the copy to take what the log has.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Of the thread of a copy.
+const NICENESS: i32 = 10;
 
 pub(crate) struct Threaded {
     context: IoContext,
@@ -54,7 +56,10 @@ impl Sink for Threaded {
         let clock = Arc::clone(&self.context.clock);
         let window = self.context.options.duration("window");
         let thread = std::thread::Builder::new().name(self.context.name.clone());
-        let thread = thread.spawn(move || run(follower, &bell, &*clock, window));
+        let thread = thread.spawn(move || {
+            give_way();
+            run(follower, &bell, &*clock, window);
+        });
         self.thread =
             Some(thread.map_err(|error| {
                 StartError::new(format!("a thread cannot be started: {error}"))
@@ -72,6 +77,13 @@ impl Sink for Threaded {
         {
             tracing::error!(sink = self.context.name, "the thread of the copy ended with a panic");
         }
+    }
+}
+
+/// Where the message path wants the processor, a copy waits. Threads that a copy starts are as nice.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!("the thread of a copy cannot give way to others: {error}");
     }
 }
 
