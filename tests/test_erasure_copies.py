@@ -12,12 +12,12 @@ import pytest
 from harness.client import PATIENCE
 from harness.server import DIRECT
 from test_erasure import SECRET, SMALL, assert_hers_is_gone, finished, history, talk, traces
-from test_mongo import Copy, serve
+from test_mongo import CATCH_UP_SECONDS, Copy, serve
 from test_search import QUICK, SEARCH, complete, seqs
 
 
-def until(check, what):
-    deadline = time.monotonic() + PATIENCE
+def until(check, what, seconds=PATIENCE):
+    deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, what
         time.sleep(0.1)
@@ -123,7 +123,7 @@ def test_kills_while_the_copy_is_emptied_leave_nothing_behind(services, make_ser
     copy.wait_for("message", 2 * 6 * len(groups))
     rows = copy.database.imflow_erasures
     assert server.http("DELETE", "/v1/users/alice/data")[0] == 202
-    until(lambda: rows.count_documents({"userId": "alice"}) == 1, "the copy was not told")
+    until(lambda: rows.count_documents({"userId": "alice"}) == 1, "the copy was not told", CATCH_UP_SECONDS)
 
     def unfinished():
         return rows.find_one({"userId": "alice", "finished": False})
@@ -135,7 +135,7 @@ def test_kills_while_the_copy_is_emptied_leave_nothing_behind(services, make_ser
         server.start()
         time.sleep(dice.uniform(0, 0.3))
     assert len(set(places)) > 1, f"the kills met it in one place: {places}"
-    until(lambda: not unfinished(), f"it does not end after {places}")
+    until(lambda: not unfinished(), f"it does not end after {places}", CATCH_UP_SECONDS)
     print(f"{database}: {len(places)} kills, at {len(set(places))} places")
     assert rows.count_documents({}) == 1
     assert documents_with(copy.database, SECRET) == []
