@@ -44,6 +44,7 @@ const RARE: &[&str] =
 /// Further fields that are left out of JSON when they say nothing, and the function that tells.
 const SKIPPED_WHEN: &[(&str, &str)] = &[
     ("Error.retry_after_ms", "crate::json::is_zero"),
+    ("Goodbye.retry_after_ms", "crate::json::is_zero"),
     ("Messages.removed_up_to_seq", "crate::json::is_zero"),
     ("SyncedConversation.removed_up_to_seq", "crate::json::is_zero"),
     ("Send.reply_to", "crate::json::is_zero"),

@@ -3,12 +3,14 @@
 mod assembly;
 mod client;
 mod commands;
+mod notify;
 mod terminal;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use imflow_topology::Listener;
 
 use commands::{
     backup, chat, check, explain, fmt, graph, list, log, plan, run, schema, test, token,
@@ -103,11 +105,18 @@ fn token(args: &token::TokenArgs, file: &FileArgs) -> Result<(), Failure> {
 
 fn chat(args: chat::ChatArgs, file: &FileArgs) -> Result<(), Failure> {
     let plan = assembly::load(file)?;
-    let address = plan.listeners.first().map(|listener| listener.address);
-    let address = address
-        .ok_or_else(|| Failure::Other("the topology has no listener to connect to".to_owned()))?;
-    let config =
-        chat::ChatConfig { address: address.to_string(), data_dir: plan.service.data.into() };
+    let plain = |listener: &&Listener| listener.options.text("tls_certificate").is_empty();
+    let address = plan.listeners.iter().find(plain).map(|listener| listener.address);
+    let address = match (address, &args.url) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(_)) => String::new(),
+        (None, None) => {
+            let sentence = "the topology has no listener to connect to without TLS, which `imflow chat` does not speak; \
+                            add one for this machine: [listeners.local] with `address = \"127.0.0.1:8081\"`";
+            return Err(Failure::Other(sentence.to_owned()));
+        }
+    };
+    let config = chat::ChatConfig { address, data_dir: plan.service.data.into() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|e| Failure::Other(format!("the I/O thread cannot be started: {e}")))?;

@@ -100,7 +100,12 @@ impl ErrorCode {
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::Busy | Self::Timeout | Self::StorageFull | Self::ShuttingDown | Self::Internal
+            Self::Busy
+                | Self::RateLimited
+                | Self::Timeout
+                | Self::StorageFull
+                | Self::ShuttingDown
+                | Self::Internal
         )
     }
 }

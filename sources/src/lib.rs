@@ -5,6 +5,7 @@
 //! the binary opens and offers under [`HttpListener::role`].
 
 mod actions;
+mod address;
 pub mod auth;
 mod bearer;
 mod checks;
@@ -18,8 +19,11 @@ mod websocket;
 
 use imflow_kind::Kind;
 
-pub use listener::{HttpListener, PeerAddress};
+pub use listener::{
+    ClientAddress, HttpListener, LISTENER_METRICS, ListenerConfig, PeerAddress, Stream, TlsFiles,
+};
 pub use metrics::metrics_route;
+pub use websocket::echo;
 
 /// Every kind of this crate, for the registry.
 pub fn kinds() -> Vec<Kind> {

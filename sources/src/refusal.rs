@@ -54,6 +54,7 @@ fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::UnknownConversation | ErrorCode::UnknownMessage => StatusCode::NOT_FOUND,
         ErrorCode::Conflict | ErrorCode::TooLate => StatusCode::CONFLICT,
         ErrorCode::MessageRevoked => StatusCode::GONE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Busy | ErrorCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,

@@ -24,6 +24,7 @@ fn value(kind: OptType, text: &str) -> Value {
         (OptType::Duration(..), _) => Value::Duration(Duration::from_secs(number)),
         (OptType::Size(..), "MiB") => Value::Size(number << 20),
         (OptType::Size(..), _) => Value::Size(number << 10),
+        (OptType::Texts, _) => Value::Texts(Vec::new()),
         (OptType::Lists, _) => Value::Lists(Default::default()),
         _ => Value::Text(text.to_owned()),
     }

@@ -56,7 +56,7 @@ impl Node {
 
     fn token(&self, user: &str, device: &str) -> String {
         let scopes = ["send", "read", "create"];
-        self.secrets.mint(user, device, &scopes, Duration::from_secs(60)).expect("valid ids")
+        self.secrets.mint(user, device, &scopes, Duration::from_secs(600)).expect("valid ids")
     }
 
     async fn dial(&self, protocols: &str, authorization: Option<&str>) -> Result<Client, Error> {

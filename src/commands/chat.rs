@@ -15,7 +15,9 @@ use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use imflow_proto::wire::Push;
 use imflow_proto::wire::envelope::Body;
+use imflow_proto::wire::push::Event;
 use imflow_sources::auth::Secrets;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -27,7 +29,7 @@ use state::State;
 
 /// Pauses between attempts to connect: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
-/// A client makes a fresh token for every connection, so a short life is enough.
+/// A client makes a fresh token for every connection, and when one is about to expire.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
 /// Talk in a conversation from the terminal, or from a pipe
@@ -55,7 +57,7 @@ pub(crate) struct ChatArgs {
     conversation: String,
     /// The server; by default the address of the topology's listener `main`
     #[arg(long, value_name = "ws://HOST:PORT/ws")]
-    url: Option<String>,
+    pub(crate) url: Option<String>,
     /// A token to use instead of making one, for a server elsewhere
     #[arg(long, env = "IMFLOW_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -85,13 +87,18 @@ pub(crate) async fn chat(args: ChatArgs, config: &ChatConfig) -> Result<(), Stri
     let mut state =
         State::new(&args.user, &args.device, &args.conversation, now_ms(), Screen::of_stdout());
     let mut keyboard = Keyboard::open();
+    // A token that was given cannot be made anew: the server says when it has expired.
+    let fresh = || match args.token {
+        None => token(&args, config).ok(),
+        Some(_) => None,
+    };
     let mut was_connected = false;
     let mut pause = PAUSES.0;
     loop {
         let end = match Connection::open(&url, &token(&args, config)?).await {
             Ok(connection) => {
                 (was_connected, pause) = (true, PAUSES.0);
-                converse(connection, &mut state, &mut keyboard).await?
+                converse(connection, &mut state, &mut keyboard, &fresh).await?
             }
             Err(lost) => End::Lost(lost),
         };
@@ -105,7 +112,7 @@ pub(crate) async fn chat(args: ChatArgs, config: &ChatConfig) -> Result<(), Stri
             }
             End::Lost(Lost::Retryable(reason)) => state.disconnected(&reason),
         }
-        wait(pause, &mut state, &mut keyboard).await?;
+        wait(pause.max(state.told_to_stay_away()), &mut state, &mut keyboard).await?;
         if state.has_quit() {
             break;
         }
@@ -122,6 +129,7 @@ async fn converse(
     mut connection: Connection,
     state: &mut State,
     keyboard: &mut Keyboard,
+    fresh: &dyn Fn() -> Option<String>,
 ) -> Result<End, String> {
     let mut retry_at = None;
     state.connected();
@@ -141,9 +149,13 @@ async fn converse(
             envelope = connection.next() => match envelope {
                 Ok(envelope) => match envelope.body {
                     Some(Body::Goodbye(goodbye)) if goodbye.reconnect => {
+                        state.stay_away(Duration::from_millis(goodbye.retry_after_ms));
                         return Ok(End::Lost(Lost::Retryable(format!("the server says good-bye: {}", goodbye.reason))));
                     }
                     Some(Body::Goodbye(goodbye)) => return Ok(End::Lost(Lost::Final(goodbye.reason))),
+                    Some(Body::Push(Push { event: Some(Event::TokenExpiring(_)) })) => {
+                        fresh().into_iter().for_each(|token| state.refresh(token));
+                    }
                     _ => state.envelope(envelope),
                 },
                 Err(lost) => return Ok(End::Lost(lost)),

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use imflow_kind::{Clock, Meters, Roles, SystemClock, Topology};
-use imflow_sources::{HttpListener, metrics_route};
-use imflow_topology::Plan;
+use imflow_kind::{Clock, Meters, NoNetwork, Roles, SystemClock, Topology};
+use imflow_sources::{ClientAddress, HttpListener, ListenerConfig, TlsFiles, metrics_route};
 use imflow_topology::outline::outline;
+use imflow_topology::{Listener, Plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{Failure, FileArgs, assembly, terminal};
+use crate::{Failure, FileArgs, assembly, notify, terminal};
 
 pub fn run(file: &FileArgs) -> Result<(), Failure> {
     let plan = assembly::load(file)?;
@@ -41,7 +42,8 @@ async fn serve(plan: Plan, file: &FileArgs) -> Result<(), String> {
     roles.offer(Meters::NAME, meters.clone());
     let mut listeners = Vec::new();
     for listener in &plan.listeners {
-        let bound = HttpListener::new(&listener.name, listener.address.to_string());
+        let (name, address) = (&listener.name, listener.address.to_string());
+        let bound = HttpListener::configured(name, address, config_of(listener)?, &meters);
         // Early, so that a port in use is told before anything else starts.
         bound.bind().map_err(|e| e.to_string())?;
         bound.mount(metrics_route(meters.clone()));
@@ -59,7 +61,10 @@ async fn serve(plan: Plan, file: &FileArgs) -> Result<(), String> {
         listener.serve().map_err(|e| e.to_string())?;
     }
     greet(file, &data, &listeners);
+    tokio::spawn(notify::watchdog());
+    tokio::spawn(tell_when_ready(listeners.clone()));
     stop.await;
+    notify::tell(notify::STOPPING);
     tracing::info!("stopping: commands under way finish, then the log is synced");
     listeners.iter().for_each(|listener| listener.drain());
     tokio::task::block_in_place(|| running.stop());
@@ -68,6 +73,34 @@ async fn serve(plan: Plan, file: &FileArgs) -> Result<(), String> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Sources may have something to do before they serve: to make the conversations of the file, for example.
+async fn tell_when_ready(listeners: Vec<Arc<HttpListener>>) {
+    while !listeners.iter().all(|listener| listener.is_ready()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    notify::tell(notify::READY);
+}
+
+/// What the file says of a listener; paths are as seen from where the service runs.
+fn config_of(listener: &Listener) -> Result<ListenerConfig, String> {
+    let options = &listener.options;
+    let (certificate, key) = (options.text("tls_certificate"), options.text("tls_key"));
+    let tls = (!certificate.is_empty())
+        .then(|| TlsFiles { certificate: certificate.into(), key: key.into() });
+    let trusted = options.texts("trusted_proxies").iter().map(|network| network.parse());
+    let limit = |name| usize::try_from(options.integer(name)).unwrap_or(usize::MAX);
+    Ok(ListenerConfig {
+        tls,
+        client_address: ClientAddress::read(options.text("client_address"))
+            .expect("`check` lets only its words pass"),
+        trusted_proxies: trusted
+            .collect::<Result<_, NoNetwork>>()
+            .map_err(|wrong| format!("listener `{}`: {wrong}", listener.name))?,
+        max_pending: limit("max_pending"),
+        max_pending_per_ip: limit("max_pending_per_ip"),
+    })
 }
 
 /// Resolves at SIGTERM or Ctrl-C.
@@ -85,8 +118,10 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 fn greet(file: &FileArgs, data: &str, listeners: &[Arc<HttpListener>]) {
     let data = std::fs::canonicalize(data).unwrap_or_else(|_| Path::new(data).to_path_buf());
     println!("imflow serves {}", file.config);
-    for address in listeners.iter().filter_map(|listener| listener.local_addr()) {
-        println!("  listening   http://{address} and ws://{address}/ws");
+    for listener in listeners {
+        let Some(address) = listener.local_addr() else { continue };
+        let s = if listener.is_tls() { "s" } else { "" };
+        println!("  listening   http{s}://{address} and ws{s}://{address}/ws");
     }
     println!("  data        {}", data.display());
     println!("\nTalk to yourself in two other terminals:\n");

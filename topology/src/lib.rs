@@ -38,7 +38,7 @@ pub use graph::Picture;
 pub use plan::{Edge, EdgeKind, Plan, Stage};
 pub use probe::{Injection, Probe};
 pub use registry::Registry;
-pub use resolve::{Listener, Node, NodeId, Output, Service as ServiceTable};
+pub use resolve::{LISTENER_OPTIONS, Listener, Node, NodeId, Output, Service as ServiceTable};
 pub use run::{Restless, Running, Simulation, start};
 pub use scenario::{Failure, Suite, Verdict, junit, report, summary};
 pub use schema::{option_schema, scenario_schema, schema};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{self, Item};
 use crate::plan::Plan;
-use crate::resolve::{Listener, Node, NodeId};
+use crate::resolve::{LISTENER_OPTIONS, Listener, Node, NodeId};
 use crate::values;
 
 /// A topology in short.
@@ -103,7 +103,16 @@ pub fn outline(plan: &Plan) -> Outline {
 }
 
 fn listener(listener: &Listener) -> (String, String) {
-    (listener.name.clone(), format!("\"{}\"", listener.address))
+    let mut text = format!("\"{}\"", listener.address);
+    for option in LISTENER_OPTIONS {
+        let value = listener.options.get(option.name);
+        if let Some(value) =
+            value.filter(|value| values::default_of(option).as_ref() != Some(value))
+        {
+            text += &format!(", {} = {}", option.name, values::show(value));
+        }
+    }
+    (listener.name.clone(), text)
 }
 
 fn node_outline(plan: &Plan, id: NodeId, node: &Node) -> NodeOutline {

@@ -71,7 +71,8 @@ fn both_forms_of_the_servers_envelopes_are_read() {
         wire::Messages { items: vec![message(), message()], more: true, ..Default::default() };
     let items = vec![expected(&text), expected(&text)];
     check(9, Body::Messages(page), &Event::Page { id: 9, items, more: true });
-    let goodbye = wire::Goodbye { code: 4408, reason: "idle".into(), reconnect: true };
+    let goodbye =
+        wire::Goodbye { code: 4408, reason: "idle".into(), reconnect: true, retry_after_ms: 0 };
     check(0, Body::Goodbye(goodbye), &Event::Goodbye { reason: "idle".into() });
     check(0, Body::Pong(wire::Pong {}), &Event::Other);
 }

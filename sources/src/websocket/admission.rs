@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use imflow_kind::Injector;
-use imflow_proto::frame::{self, Decoded, Format, Malformed};
-use imflow_proto::record::Typing;
+use imflow_proto::frame::{self, Decoded, Malformed};
+use imflow_proto::record::{Session, Typing};
 use imflow_proto::ticket::Credit;
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{Done, Envelope, Error, ErrorCode};
@@ -31,6 +31,9 @@ use super::meters::GateMeters;
 use super::peer::Peer;
 use super::pending::Pending;
 use super::queue::Strain;
+use super::refresh::refresh;
+use super::throttle::Throttle;
+use crate::auth::Secrets;
 
 /// Answers of the gateway itself that may wait for the socket before the next command is looked at.
 const MAX_BACKLOG: usize = 256 * 1024;
@@ -45,6 +48,8 @@ const RETRY_AFTER_MS: u64 = 500;
 #[derive(Default)]
 pub(super) struct Admission {
     inbox: VecDeque<Waiting>,
+    /// The token bucket of the device.
+    bucket: u64,
     /// Since when the first command has had no credit.
     blocked_since: Option<Instant>,
     /// Where the user was last told to type, and when.
@@ -101,20 +106,16 @@ impl Admission {
     }
 
     /// Takes the commands of one frame.
-    pub(super) fn take(
-        &mut self,
-        peer: &Peer,
-        format: Format,
-        data: &Bytes,
-    ) -> Result<(), Malformed> {
-        let envelopes = frame::decode(format, data)?;
-        self.inbox.extend(envelopes.into_iter().map(|envelope| Waiting::read(peer, envelope)));
+    pub(super) fn take(&mut self, reader: &Reader<'_>, data: &Bytes) -> Result<(), Malformed> {
+        let envelopes = frame::decode(reader.peer.format, data)?;
+        let read = envelopes.into_iter().map(|envelope| reader.read(&mut self.bucket, envelope));
+        self.inbox.extend(read);
         Ok(())
     }
 
     /// Admits from the front.
     pub(super) fn admit(&mut self, desk: &mut Desk<'_>) -> Admitted {
-        let mut batches = Batches::default();
+        let mut batches = Batches::new(desk.peer.acting());
         let outcome = loop {
             let Some(first) = self.inbox.front() else { break Admitted::All };
             if desk.out.len() > MAX_BACKLOG {
@@ -185,7 +186,7 @@ impl Admission {
             desk.peer.outbox.pulled(hash_of(&cursor.conversation_id), cursor.seq);
         }
         let port = intent.port();
-        batches.add(worker, port, intent.into_record(ticket, Arc::clone(&desk.peer.session)));
+        batches.add(worker, port, intent.into_record(ticket, Arc::clone(&batches.session)));
     }
 
     fn answer_first(&mut self, desk: &mut Desk<'_>, batches: &mut Batches) {
@@ -236,26 +237,53 @@ impl Admission {
     }
 }
 
-impl Waiting {
-    fn read(peer: &Peer, envelope: Decoded) -> Self {
+/// What reading the envelopes of a frame needs.
+pub(super) struct Reader<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) throttle: &'a Throttle,
+    pub(super) meters: &'a GateMeters,
+    /// What a new token of the session is verified with.
+    pub(super) secrets: Option<&'a Secrets>,
+    /// Of the token buckets.
+    pub(super) now_us: u64,
+}
+
+impl Reader<'_> {
+    /// Whatever a client sends counts towards its rate; what comes too soon goes no further.
+    fn read(&self, bucket: &mut u64, envelope: Decoded) -> Waiting {
+        let id = envelope.as_ref().map_or_else(|(id, _)| *id, |envelope| envelope.id);
+        let answer = |body| Waiting { id, bytes: 0, step: Step::Answer(body) };
+        let conversation = envelope.as_ref().ok().and_then(commands::conversation_of);
+        let counted = self.throttle.command(self.peer, bucket, conversation, self.now_us);
+        if let Err((whose, wait_ms)) = counted {
+            self.meters.limit(whose);
+            return answer(Body::Error(whose.error(wait_ms)));
+        }
         match envelope {
-            Ok(envelope) => {
-                let (id, bytes) = (envelope.id, envelope.encoded_len() + COMMAND_OVERHEAD);
-                Self { id, bytes, step: commands::read(&peer.session, envelope) }
+            Err((_, error)) => answer(Body::Error(error)),
+            Ok(Envelope { body: Some(Body::Refresh(token)), .. }) => {
+                answer(refresh(self.secrets, self.peer, &token))
             }
-            Err((id, error)) => Self { id, bytes: 0, step: Step::Answer(Body::Error(error)) },
+            Ok(envelope) => {
+                let bytes = envelope.encoded_len() + COMMAND_OVERHEAD;
+                Waiting { id, bytes, step: commands::read(&self.peer.acting(), envelope) }
+            }
         }
     }
 }
 
 /// Records that go to the same worker and port travel together.
-#[derive(Default)]
 struct Batches {
+    session: Arc<Session>,
     batches: Vec<(usize, usize, Vec<Record>)>,
     count: usize,
 }
 
 impl Batches {
+    fn new(session: Arc<Session>) -> Self {
+        Self { session, batches: Vec::new(), count: 0 }
+    }
+
     /// Adds what will be answered.
     fn add(&mut self, worker: usize, port: usize, record: Record) {
         self.count += 1;
@@ -315,7 +343,15 @@ mod tests {
 
         fn take(&mut self, text: &str) {
             let data = Bytes::copy_from_slice(text.as_bytes());
-            self.admission.take(&self.peer, Format::Json, &data).expect("well-formed");
+            let throttle = Throttle::new(&self.limits);
+            let reader = Reader {
+                peer: &self.peer,
+                throttle: &throttle,
+                meters: &self.meters,
+                secrets: None,
+                now_us: 1_000_000,
+            };
+            self.admission.take(&reader, &data).expect("well-formed");
         }
 
         fn admit(&mut self, unanswered: usize) -> Admitted {
@@ -360,6 +396,22 @@ mod tests {
         assert!(
             answers.contains(r#"{"id":3,"error":{"code":"BUSY""#)
                 && answers.contains("retryAfterMs"),
+            "{answers}"
+        );
+    }
+
+    #[test]
+    fn what_comes_too_soon_is_answered_and_goes_no_further() {
+        let mut bench = Bench::new();
+        bench.limits.rate_per_device = 1;
+        bench.limits.rate_burst_ms = 2_000;
+        bench.take(&(1..=3).map(send_line).collect::<Vec<_>>().join("\n"));
+        assert_eq!(bench.admit(0), Admitted::All);
+        assert_eq!(bench.injector.take()[0].2.len(), 2);
+        let answers = bench.answers();
+        assert!(
+            answers.contains(r#"{"id":3,"error":{"code":"RATE_LIMITED""#)
+                && answers.contains(r#""retryable":true,"retryAfterMs":1000"#),
             "{answers}"
         );
     }

@@ -5,10 +5,12 @@
 //! | 4408 | slow consumer | reconnects, then pulls what it missed with `sync` |
 //! | 4410 | no pong | reconnects |
 //! | 4412 | shutting down | reconnects, to another node or after a short while |
+//! | 4414 | too slow | reconnects: a message took too long to arrive |
 //! | 4500 | malformed frame | is broken: it does not reconnect by itself |
 //! | 4501 | token expired | gets a new token first |
 //! | 4509 | replaced | has a newer connection of the same device |
 //! | 4513 | frame too large | is broken: it does not reconnect by itself |
+//! | 4529 | too many pings | is broken: it does not reconnect by itself |
 //!
 //! The range is the verdict: 4000-4499 reconnect with a growing delay, 4500-4999 do not. A breach of
 //! WebSocket itself is closed with RFC 6455's own codes (1002, 1007).
@@ -25,10 +27,12 @@ pub(super) enum Close {
     SlowConsumer,
     NoPong,
     ShuttingDown,
+    TooSlow,
     Malformed,
     TokenExpired,
     Replaced,
     TooLarge,
+    TooManyPings,
 }
 
 impl Close {
@@ -37,10 +41,12 @@ impl Close {
             Self::SlowConsumer => 4408,
             Self::NoPong => 4410,
             Self::ShuttingDown => 4412,
+            Self::TooSlow => 4414,
             Self::Malformed => 4500,
             Self::TokenExpired => 4501,
             Self::Replaced => 4509,
             Self::TooLarge => 4513,
+            Self::TooManyPings => 4529,
         }
     }
 
@@ -55,20 +61,28 @@ impl Close {
             }
             Self::NoPong => "nothing was heard for two ping intervals; reconnect",
             Self::ShuttingDown => "this node is shutting down; reconnect",
+            Self::TooSlow => "a message took too long to arrive; reconnect and send it again",
             Self::Malformed => "a frame could not be read",
             Self::TokenExpired => "the token has expired; get a new one and connect again",
             Self::Replaced => "replaced by a newer connection of the same device",
+            Self::TooManyPings => "too many pings and pongs; one in a few seconds is enough",
             Self::TooLarge => "a frame is larger than the limit; send large media by reference",
         }
     }
 
     /// The envelope that comes before the close frame.
     pub(super) fn goodbye(self, detail: Option<&str>) -> Envelope {
+        self.goodbye_for(detail, 0)
+    }
+
+    /// As [`Self::goodbye`], to somebody who is not to come back before so long.
+    pub(super) fn goodbye_for(self, detail: Option<&str>, retry_after_ms: u64) -> Envelope {
         let reason = match detail {
             Some(detail) => format!("{}: {detail}", self.reason()),
             None => self.reason().to_owned(),
         };
-        let goodbye = Goodbye { code: self.code().into(), reason, reconnect: self.reconnect() };
+        let (code, reconnect) = (self.code().into(), self.reconnect());
+        let goodbye = Goodbye { code, reason, reconnect, retry_after_ms };
         Envelope { id: 0, body: Some(Body::Goodbye(goodbye)) }
     }
 
@@ -89,10 +103,12 @@ mod tests {
             Close::SlowConsumer,
             Close::NoPong,
             Close::ShuttingDown,
+            Close::TooSlow,
             Close::Malformed,
             Close::TokenExpired,
             Close::Replaced,
             Close::TooLarge,
+            Close::TooManyPings,
         ];
         for close in all {
             assert!(

@@ -64,6 +64,21 @@ pub(super) enum Step {
     Answer(Body),
 }
 
+/// The conversation that a command names, where it names one.
+pub(super) fn conversation_of(envelope: &Envelope) -> Option<&str> {
+    let id = match envelope.body.as_ref()? {
+        Body::Send(send) => &send.conversation_id,
+        Body::Revoke(revoke) => &revoke.conversation_id,
+        Body::Edit(edit) => &edit.conversation_id,
+        Body::React(react) => &react.conversation_id,
+        Body::History(history) => &history.conversation_id,
+        Body::Read(cursor) | Body::Delivered(cursor) => &cursor.conversation_id,
+        Body::Typing(typing) => &typing.conversation_id,
+        _ => return None,
+    };
+    Some(id)
+}
+
 /// Reads an envelope of `session`.
 pub(super) fn read(session: &Session, envelope: Envelope) -> Step {
     let id = envelope.id;

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 
-use super::admission::{Admission, Admitted, Desk};
+use super::admission::{Admission, Admitted, Desk, Reader};
 use super::close::Close;
 use super::commands::port;
 use super::frames;
@@ -33,12 +33,13 @@ use super::hub::Gateway;
 use super::outbox::{self, Taken};
 use super::peer::Peer;
 use super::pending::Pending;
-use super::wire::{Data, Turn, Wire, Wish};
+use super::refresh;
+use super::wire::{Data, Failure, Turn, Wire, Wish};
 
 /// Replies that may wait for a socket before it is read no more.
 const MAX_UNWRITTEN: usize = 1024 * 1024;
 /// How long a goodbye may take.
-const FAREWELL: Duration = Duration::from_secs(3);
+pub(super) const FAREWELL: Duration = Duration::from_secs(3);
 
 /// A live connection.
 pub(super) struct Connection<S> {
@@ -51,7 +52,7 @@ pub(super) struct Connection<S> {
 
 /// Why it is over.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// The client closed, or is not there any more.
     Gone,
     Close(Close, Option<String>),
@@ -62,7 +63,7 @@ enum End {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A connection of a session that is registered already.
     pub(super) fn new(gateway: Arc<Gateway>, peer: Arc<Peer>, stream: S, early: &[u8]) -> Self {
-        let wire = Wire::new(stream, early, gateway.hub.limits.max_frame);
+        let wire = Wire::new(stream, early, &gateway.hub.limits);
         Self { gateway, peer, wire, admission: Admission::default(), pending: Pending::default() }
     }
 
@@ -81,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let mut taken = self.peer.outbox.take(self.wire.out());
             self.count(&taken);
-            self.heed(taken.signals);
+            self.heed(&taken);
             let admitted = self.admit(&mut taken);
             if let Some(end) = self.closing(&taken) {
                 return end;
@@ -120,7 +121,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn heed(&mut self, signals: u8) {
+    fn heed(&mut self, taken: &Taken) {
+        let signals = taken.signals;
+        if signals & outbox::EXPIRING != 0 {
+            match taken.welcomed {
+                true => {
+                    frames::append(self.peer.format, &refresh::warning(&self.peer), self.wire.out())
+                }
+                // Nothing goes before the welcome: it is told at the next look.
+                false => self.peer.warned.store(false, Ordering::Relaxed),
+            }
+        }
         if signals & outbox::PING != 0 {
             self.wire.out().extend_from_slice(&frames::PING);
         }
@@ -170,6 +181,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let meters = &self.gateway.hub.meters;
         meters.frames_in.inc_by(messages.len() as u64);
         meters.bytes_in.inc_by(messages.iter().map(|data| data.len() as u64).sum());
+        let reader = Reader {
+            peer: &self.peer,
+            throttle: &self.gateway.throttle,
+            meters,
+            secrets: self.gateway.secrets.as_deref(),
+            now_us: self.gateway.now_us(),
+        };
         for data in messages {
             let data = match (self.peer.format, data) {
                 (Format::Json, Data::Text(data)) | (Format::Proto, Data::Binary(data)) => data,
@@ -180,10 +198,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(malformed("a text frame, expected binary"));
                 }
             };
-            let taken = self.admission.take(&self.peer, self.peer.format, &data);
+            let taken = self.admission.take(&reader, &data);
             taken.map_err(|bad| malformed(&bad.to_string()))?;
         }
         Ok(())
+    }
+
+    /// When a client may come back: those of a node that stops not all at once.
+    fn pause_after(&self, close: Close) -> u64 {
+        match close {
+            Close::ShuttingDown => rand::random_range(0..=self.gateway.hub.limits.drain_over_ms),
+            _ => 0,
+        }
     }
 
     async fn say_goodbye(&mut self, end: End) {
@@ -191,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // Its own close frame is answered already; the answer has to leave.
             End::Gone => {}
             End::Close(close, detail) => {
-                let goodbye = close.goodbye(detail.as_deref());
+                let goodbye = close.goodbye_for(detail.as_deref(), self.pause_after(close));
                 frames::append(self.peer.format, &goodbye, self.wire.out());
                 self.wire.close(close.code(), close.short_reason());
             }
@@ -252,6 +278,19 @@ impl End {
     }
 }
 
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Socket(error) => Self::from(error),
+            Failure::Controls => Self::Close(Close::TooManyPings, None),
+            Failure::Fragments => {
+                let detail = "its fragments are too many for what they hold";
+                Self::Close(Close::TooLarge, Some(detail.to_owned()))
+            }
+        }
+    }
+}
+
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         match error {
@@ -303,8 +342,6 @@ impl Drop for WelcomeOnDrop {
 mod tests {
     use super::*;
     use crate::websocket::limits::Limits;
-    use crate::websocket::outbox::Outbox;
-    use crate::websocket::peer::Times;
     use crate::websocket::testing::{gateway, send_line, session};
     use futures_util::{SinkExt, StreamExt};
     use imflow_kind::testing::FakeInjector;
@@ -335,16 +372,9 @@ mod tests {
 
     fn connect(gateway: &Arc<Gateway>, format: Format, buffer: usize) -> (Arc<Peer>, DuplexStream) {
         let hub = &gateway.hub;
-        let peer = Arc::new(Peer {
-            session: Arc::new(session("alice", "phone", gateway.next_session())),
-            format,
-            outbox: Outbox::new(format, Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
-            since: gateway.begin(),
-            expires_at_ms: u64::MAX,
-            clock: Arc::clone(&hub.clock),
-            times: Times::default(),
-            subscribed: false.into(),
-        });
+        let session = session("alice", "phone", gateway.next_session());
+        let (ip, since) = ([127, 0, 0, 1].into(), gateway.begin());
+        let peer = Peer::new(session, format, ip, since, u64::MAX, hub);
         hub.registry.insert(&peer, 9).expect("room");
         let (client, server) = duplex(buffer);
         tokio::spawn(Connection::new(Arc::clone(gateway), Arc::clone(&peer), server, &[]).run());

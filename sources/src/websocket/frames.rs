@@ -23,11 +23,16 @@ pub(super) fn append(format: Format, envelope: &Envelope, out: &mut Vec<u8>) {
     PAYLOAD.with_borrow_mut(|payload| {
         payload.clear();
         frame::encode(format, envelope, payload);
-        append_header(format, payload.len(), out);
-        out.extend_from_slice(payload);
+        append_payload(format, payload, out);
         // One page of history must not stay in memory for good.
         payload.shrink_to(64 * 1024);
     });
+}
+
+/// Appends a finished payload as one frame.
+pub(super) fn append_payload(format: Format, payload: &[u8], out: &mut Vec<u8>) {
+    append_header(format, payload.len(), out);
+    out.extend_from_slice(payload);
 }
 
 fn append_header(format: Format, length: usize, out: &mut Vec<u8>) {
@@ -102,7 +107,12 @@ mod tests {
     #[test]
     fn a_websocket_library_reads_every_length_class() {
         for length in [1, 200, 70_000] {
-            let goodbye = Goodbye { code: 1, reason: "x".repeat(length), reconnect: false };
+            let goodbye = Goodbye {
+                code: 1,
+                reason: "x".repeat(length),
+                reconnect: false,
+                retry_after_ms: 0,
+            };
             let envelope = Envelope { id: 0, body: Some(Body::Goodbye(goodbye)) };
             let shared = Shared::new(envelope.clone());
             for format in Format::ALL {

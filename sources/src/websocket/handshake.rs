@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,19 +13,19 @@ use hyper_util::rt::TokioIo;
 use imflow_proto::frame::Format;
 use imflow_proto::record::{Scopes, Session};
 use imflow_proto::wire::{Error, ErrorCode};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::close::Close;
 use super::connection::{Connection, leave};
 use super::hub::{Gateway, NoRoom, Place};
 use super::meters::Refused;
-use super::outbox::Outbox;
-use super::peer::{Peer, Times};
-use crate::PeerAddress;
+use super::origins::Origins;
+use super::peer::Peer;
+use crate::address;
 use crate::auth::{Claims, Secrets};
 use crate::bearer::{bearer, not_accepted};
 use crate::refusal::Refusal;
+use crate::{PeerAddress, Stream};
 
 /// When to come back after 429 and 503.
 const RETRY_AFTER_MS: u64 = 5_000;
@@ -33,7 +33,8 @@ const RETRY_AFTER_MS: u64 = 5_000;
 /// A gateway and what it tells its visitors by.
 pub(super) struct Door {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) secrets: Secrets,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) origins: Origins,
 }
 
 /// `GET {path}`.
@@ -60,7 +61,7 @@ fn because(why: Refused) -> impl Fn(Refusal) -> TurnedAway {
 
 impl Door {
     fn accept(&self, mut request: Request) -> Result<Response, TurnedAway> {
-        let Self { gateway, secrets } = self;
+        let Self { gateway, secrets, origins } = self;
         let malformed = because(Refused::Request);
         let key = websocket_key(request.headers()).map_err(&malformed)?;
         if gateway.draining.load(Ordering::Acquire) {
@@ -70,12 +71,19 @@ impl Door {
             );
             return Err(because(Refused::Draining)(error.retry_after(RETRY_AFTER_MS).into()));
         }
-        let offered = Offered::read(request.headers());
-        let format = offered.format().map_err(&malformed)?;
+        origins
+            .admit(request.headers())
+            .map_err(|origin| because(Refused::Origin)(refuse_origin(origin)))?;
         let ip = request
             .extensions()
             .get::<PeerAddress>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| address::counted(peer.0));
+        gateway
+            .throttle
+            .handshake(ip, gateway.now_us())
+            .map_err(|wait_ms| because(Refused::Rate)(refuse_haste(wait_ms)))?;
+        let offered = Offered::read(request.headers());
+        let format = offered.format().map_err(&malformed)?;
         let place = gateway
             .doors
             .enter(ip, &gateway.hub.limits)
@@ -84,7 +92,7 @@ impl Door {
         let token = bearer(request.headers()).or(offered.token);
         let token = token.ok_or_else(no_token).map_err(&not_known)?;
         let claims = secrets.verify(token).map_err(|error| not_known(not_accepted(&error)))?;
-        let peer = register(gateway, claims, format).map_err(because(Refused::PerUser))?;
+        let peer = register(gateway, claims, format, ip).map_err(because(Refused::PerUser))?;
         gateway.hub.meters.opened.inc();
         tokio::spawn(connect(Arc::clone(gateway), peer, hyper::upgrade::on(&mut request), place));
         Ok(switching(&key, format))
@@ -99,7 +107,7 @@ async fn connect(
     place: Place,
 ) {
     let parts = match upgrade.await {
-        Ok(upgraded) => upgraded.downcast::<TokioIo<TcpStream>>().ok(),
+        Ok(upgraded) => upgraded.downcast::<TokioIo<Stream>>().ok(),
         Err(_) => None,
     };
     match parts {
@@ -120,6 +128,7 @@ pub(super) fn register(
     gateway: &Gateway,
     claims: Claims,
     format: Format,
+    ip: IpAddr,
 ) -> Result<Arc<Peer>, Refusal> {
     let session = Session {
         number: gateway.next_session(),
@@ -129,17 +138,7 @@ pub(super) fn register(
         scopes: Scopes { admin: false, ..claims.scopes },
     };
     let hub = &gateway.hub;
-    let peer = Arc::new(Peer {
-        session: Arc::new(session),
-        format,
-        outbox: Outbox::new(format, Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
-        since: gateway.begin(),
-        expires_at_ms: claims.expires_at_ms,
-        clock: Arc::clone(&hub.clock),
-        times: Times::default(),
-        subscribed: AtomicBool::new(false),
-    });
-    peer.heard();
+    let peer = Peer::new(session, format, ip, gateway.begin(), claims.expires_at_ms, hub);
     let replaced =
         hub.registry.insert(&peer, hub.limits.max_connections_per_user).map_err(|_| {
             let sentence =
@@ -221,6 +220,18 @@ fn no_token() -> Refusal {
     let sentence =
         "no token: send `Authorization: Bearer TOKEN`, or the subprotocol `bearer.TOKEN`";
     Refusal::of(ErrorCode::Unauthenticated, sentence)
+}
+
+fn refuse_origin(origin: &str) -> Refusal {
+    let sentence = format!(
+        "pages of `{origin}` may not connect here; the option `origins` of the gateway lists those that may"
+    );
+    Refusal::of(ErrorCode::Forbidden, sentence)
+}
+
+fn refuse_haste(wait_ms: u64) -> Refusal {
+    let sentence = "too many handshakes come from your IP address; connect again after a while";
+    Error::of(ErrorCode::RateLimited, sentence).retry_after(wait_ms.max(1_000)).into()
 }
 
 impl NoRoom {

@@ -11,6 +11,7 @@ use imflow_proto::record::Band;
 use parking_lot::{Condvar, Mutex};
 use rapidhash::RapidHashMap;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::flow::Flow;
 use super::limits::Limits;
@@ -18,7 +19,9 @@ use super::meters::GateMeters;
 use super::peer::CoarseClock;
 use super::queue::{Queue, Round, RoundSize, Strain};
 use super::registry::Registry;
+use super::throttle::Throttle;
 use super::whereabouts::Departed;
+use crate::auth::Secrets;
 
 /// Sessions, and what is to be delivered to them.
 pub(super) struct Hub {
@@ -112,13 +115,23 @@ pub(super) struct Gateway {
     pub(super) injector: Arc<dyn Injector>,
     pub(super) draining: AtomicBool,
     pub(super) doors: Arc<Doors>,
+    pub(super) throttle: Arc<Throttle>,
+    /// What tokens are verified with; a simulation has none.
+    pub(super) secrets: Option<Arc<Secrets>>,
+    start: Instant,
     sessions: AtomicU64,
     /// When the last session began, in milliseconds since the Unix epoch.
     last_begun: AtomicU64,
 }
 
 impl Gateway {
-    pub(super) fn new(hub: Arc<Hub>, injector: Arc<dyn Injector>) -> Arc<Self> {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        injector: Arc<dyn Injector>,
+        secrets: Option<Arc<Secrets>>,
+    ) -> Arc<Self> {
+        let throttle = Arc::new(Throttle::new(&hub.limits));
+        hub.meters.watch_buckets(&throttle);
         let doors = Arc::new(Doors::default());
         let counted = Arc::clone(&doors);
         hub.meters.watch(&hub, move || counted.total());
@@ -127,6 +140,9 @@ impl Gateway {
             injector,
             draining: AtomicBool::new(false),
             doors,
+            throttle,
+            secrets,
+            start: Instant::now(),
             sessions: AtomicU64::new(1),
             last_begun: AtomicU64::new(0),
         })
@@ -137,6 +153,11 @@ impl Gateway {
     pub(super) fn begin(&self) -> i64 {
         let now = self.hub.wall.now_ms();
         self.last_begun.fetch_max(now, Ordering::Relaxed).max(now) as i64
+    }
+
+    /// Microseconds of the token buckets.
+    pub(super) fn now_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
     }
 
     /// A number that no session of this process had before; 0 is the control API's.

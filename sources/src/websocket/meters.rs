@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::outbox::Load;
+use super::throttle::{Throttle, Whose};
 
 /// Why a connection was refused before the upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +22,19 @@ pub(super) enum Refused {
     PerIp,
     Token,
     Request,
+    Origin,
+    Rate,
     Draining,
 }
 
-const REFUSED: [(Refused, &str); 6] = [
+const REFUSED: [(Refused, &str); 8] = [
     (Refused::Total, "total"),
     (Refused::PerUser, "user"),
     (Refused::PerIp, "ip"),
     (Refused::Token, "token"),
     (Refused::Request, "request"),
+    (Refused::Origin, "origin"),
+    (Refused::Rate, "rate"),
     (Refused::Draining, "draining"),
 ];
 
@@ -41,17 +46,22 @@ const OPENED: Metric =
 const REFUSALS: Metric = Metric::new(
     "websocket_refused",
     Measure::Counter,
-    "connections refused before the upgrade: total, user, ip (limits), token, request (malformed), draining",
+    "connections refused before the upgrade: total, user, ip, rate (limits), token, origin, request (malformed), draining",
 )
 .labels(&["reason"])
-.tells(&["connections"]);
+.tells(&["connections", "handshakes"]);
 const CLOSED: Metric = Metric::new(
     "websocket_closed",
     Measure::Counter,
     "connections that ended, by the code that the server closed with; `gone`: the client went",
 )
 .labels(&["code"])
-.tells(&["pushes that wait for a connection", "a frame"]);
+.tells(&[
+    "pushes that wait for a connection",
+    "a frame",
+    "a message on its way",
+    "pings and pongs of a connection",
+]);
 const IN_FLIGHT: Metric =
     Metric::new("websocket_in_flight", Measure::Gauge, "commands that are not answered yet")
         .tells(&["unanswered commands of a connection"]);
@@ -62,6 +72,19 @@ const BUSY: Metric = Metric::new(
 )
 .labels(&["code"])
 .tells(&["commands without credit"]);
+const RATE_LIMITED: Metric = Metric::new(
+    "websocket_rate_limited",
+    Measure::Counter,
+    "commands answered RATE_LIMITED, by whose rate was used up: device, user, ip, conversation",
+)
+.labels(&["whose"])
+.tells(&["commands a second"]);
+const RATE_BUCKETS: Metric = Metric::new(
+    "websocket_rate_buckets",
+    Measure::Gauge,
+    "users, IP addresses and conversations whose rate is being measured",
+)
+.tells(&["buckets of rates"]);
 const OUTBOX_PUSHES: Metric =
     Metric::new("websocket_outbox_pushes", Measure::Gauge, "pushes that wait for connections")
         .tells(&["pushes that wait for a connection"]);
@@ -149,6 +172,8 @@ pub(super) const METRICS: &[Metric] = &[
     CLOSED,
     IN_FLIGHT,
     BUSY,
+    RATE_LIMITED,
+    RATE_BUCKETS,
     OUTBOX_PUSHES,
     OUTBOX_BYTES,
     REPLY_BYTES,
@@ -179,6 +204,7 @@ pub(super) struct GateMeters {
     pub(super) frames_out: Counter,
     pub(super) bytes_out: Counter,
     refused: [Counter; REFUSED.len()],
+    limited: [Counter; Whose::ALL.len()],
     /// Series appear with their first event; there are few codes.
     closed: Mutex<Vec<(u16, Counter)>>,
     commands: Mutex<Vec<(&'static str, Counter)>>,
@@ -196,6 +222,7 @@ impl GateMeters {
             frames_out: meters.counter(&FRAMES_OUT, &[]),
             bytes_out: meters.counter(&BYTES_OUT, &[]),
             refused: REFUSED.map(|(_, reason)| meters.counter(&REFUSALS, &[reason])),
+            limited: Whose::ALL.map(|whose| meters.counter(&RATE_LIMITED, &[whose.word()])),
             closed: Mutex::default(),
             commands: Mutex::default(),
             meters,
@@ -219,6 +246,18 @@ impl GateMeters {
     /// The gateway refused a command with this code.
     pub(super) fn refuse_command(&self, code: &'static str) {
         count(&mut self.commands.lock(), code, || self.meters.counter(&BUSY, &[code]));
+    }
+
+    /// A command came too soon.
+    pub(super) fn limit(&self, whose: Whose) {
+        self.limited[whose as usize].inc();
+    }
+
+    /// Shows how many buckets there are.
+    pub(super) fn watch_buckets(&self, throttle: &Arc<Throttle>) {
+        let throttle = Arc::downgrade(throttle);
+        let buckets = move || throttle.upgrade().map_or(0, |throttle| throttle.buckets());
+        self.meters.read(&RATE_BUCKETS, &[], move || buckets() as f64);
     }
 
     /// Shows what is kept elsewhere.

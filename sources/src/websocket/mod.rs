@@ -14,7 +14,9 @@ mod commands;
 mod connection;
 mod cork;
 mod dispatch;
+mod echo;
 mod expansion;
+mod farewell;
 mod flow;
 mod frames;
 mod gaps;
@@ -23,20 +25,24 @@ mod handshake;
 mod hub;
 mod limits;
 mod meters;
+mod origins;
 mod outbox;
 mod peer;
 mod pending;
 mod queue;
+mod rates;
+mod refresh;
 mod registry;
 mod simulated;
 #[cfg(test)]
 mod testing;
+mod throttle;
 mod watch;
 mod whereabouts;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -48,10 +54,13 @@ use imflow_kind::{
 use imflow_proto::RecordType;
 use tokio::task::AbortHandle;
 
+pub use self::echo::echo;
+
 use self::close::Close;
 use self::dispatch::Dispatcher;
 use self::handshake::Door;
 use self::hub::{Gateway, Hub};
+use self::origins::Origins;
 use crate::HttpListener;
 use crate::auth::Secrets;
 
@@ -100,6 +109,21 @@ const DESCRIPTION: Description = Description {
             policy: "refused before the upgrade with 503 or 429",
         },
         Limit {
+            what: "handshakes",
+            bound: "`handshake_rate_per_ip`",
+            policy: "refused before the token is looked at, with 429 and `Retry-After`",
+        },
+        Limit {
+            what: "commands a second",
+            bound: "`rate_per_device`, `.._user`, `.._ip`, `.._conversation`",
+            policy: "answered RATE_LIMITED with `retryAfterMs`",
+        },
+        Limit {
+            what: "buckets of rates",
+            bound: "1,048,576 of users, IP addresses, conversations, handshakes",
+            policy: "those who have been still are forgotten; beyond it newcomers pass unmeasured",
+        },
+        Limit {
             what: "unanswered commands of a connection",
             bound: "`in_flight`",
             policy: "its socket is not read",
@@ -145,6 +169,16 @@ const DESCRIPTION: Description = Description {
             bound: "`max_frame`, 1,024 envelopes",
             policy: "the connection is closed with 4513 or 4500",
         },
+        Limit {
+            what: "a message on its way",
+            bound: "`message_timeout`; `max_frame` and 16 KiB for the heads of its fragments",
+            policy: "the connection is closed with 4414 or 4513",
+        },
+        Limit {
+            what: "pings and pongs of a connection",
+            bound: "`control_rate`",
+            policy: "the connection is closed with 4529",
+        },
     ],
     metrics: meters::METRICS,
     script: Some(&simulated::SCRIPT),
@@ -166,9 +200,12 @@ struct WebSocket {
     data: std::path::PathBuf,
     listener: String,
     path: String,
+    origins: Vec<String>,
     roles: Roles,
     hub: Arc<Hub>,
     gateway: Option<Arc<Gateway>>,
+    /// Every connection has been told to go.
+    drained: Arc<AtomicBool>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -181,9 +218,11 @@ impl WebSocket {
             data: context.data.clone(),
             listener: context.options.text("listener").to_owned(),
             path,
+            origins: context.options.texts("origins").to_vec(),
             roles: context.roles.clone(),
             hub,
             gateway: None,
+            drained: Arc::default(),
             tasks: Vec::new(),
         })
     }
@@ -195,11 +234,15 @@ impl Source for WebSocket {
         let secrets =
             Secrets::open(&self.data).map_err(|error| StartError::new(error.to_string()))?;
         let dispatcher = Dispatcher::new(Arc::clone(&self.hub), Some(Arc::clone(&injector)));
-        let gateway = Gateway::new(Arc::clone(&self.hub), injector);
+        let secrets = Arc::new(secrets);
+        let origins = Origins::read(&self.origins)?;
+        let gateway = Gateway::new(Arc::clone(&self.hub), injector, Some(Arc::clone(&secrets)));
         listener.mount(
-            Router::new()
-                .route(&self.path, any(handshake::upgrade))
-                .with_state(Arc::new(Door { gateway: Arc::clone(&gateway), secrets })),
+            Router::new().route(&self.path, any(handshake::upgrade)).with_state(Arc::new(Door {
+                gateway: Arc::clone(&gateway),
+                secrets,
+                origins,
+            })),
         );
         self.tasks = vec![
             tokio::spawn(dispatcher.run()).abort_handle(),
@@ -212,8 +255,13 @@ impl Source for WebSocket {
     fn drain(&mut self) {
         if let Some(gateway) = &self.gateway {
             gateway.draining.store(true, Ordering::Release);
-            gateway.hub.registry.each(|peer| peer.outbox.close(Close::ShuttingDown, true));
+            let paced = farewell::say(Arc::clone(gateway), Arc::clone(&self.drained));
+            self.tasks.push(tokio::spawn(paced).abort_handle());
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.gateway.is_none() || self.drained.load(Ordering::Acquire)
     }
 
     /// Blocks for the last goodbyes, which the runtime's other threads write.

@@ -32,6 +32,8 @@ use super::limits::Limits;
 pub(super) const PING: u8 = 1;
 /// The connection is to look for commands that nobody answered in time.
 pub(super) const DEADLINES: u8 = 2;
+/// The client is to be told that its token expires.
+pub(super) const EXPIRING: u8 = 4;
 
 /// Pushes of this many bytes are written without waiting for the window's end.
 const FULL_WRITE_BYTES: usize = 64 * 1024;

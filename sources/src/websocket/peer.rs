@@ -1,17 +1,20 @@
 //! One live session as the rest of the gateway sees it: who it is, its outbox, and when it was last
 //! heard of. The connection itself belongs to its task alone.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use imflow_proto::Requester;
 use imflow_proto::frame::Format;
-use imflow_proto::record::Session;
+use imflow_proto::record::{Scopes, Session};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{Envelope, Message};
+use parking_lot::Mutex;
 
 use super::bands::hash_of;
 use super::frames;
+use super::hub::Hub;
 use super::outbox::Outbox;
 
 /// Milliseconds since the gateway was built, advanced once a tick: reading it costs nothing.
@@ -39,8 +42,14 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     /// When the session began, in milliseconds since the Unix epoch.
     pub(super) since: i64,
+    /// Where it connects from, as it counts: see [`crate::address`].
+    pub(super) ip: IpAddr,
+    /// The session with the scopes of its newest token, which commands travel with.
+    acting: Mutex<Arc<Session>>,
     /// Milliseconds since the Unix epoch.
-    pub(super) expires_at_ms: u64,
+    pub(super) expires_at_ms: AtomicU64,
+    /// Whether the client was told that its token expires.
+    pub(super) warned: AtomicBool,
     pub(super) clock: Arc<CoarseClock>,
     pub(super) times: Times,
     /// Whether the session follows anybody's presence.
@@ -54,11 +63,50 @@ pub(super) struct Times {
     pub(super) pinged: AtomicU64,
     /// Since when the socket has taken nothing of what waits.
     pub(super) stalled_since: AtomicU64,
+    /// Since when a message has been on its way.
+    pub(super) partial_since: AtomicU64,
     /// When the oldest unanswered command was taken.
     pub(super) waiting_since: AtomicU64,
 }
 
 impl Peer {
+    /// A session that is heard now.
+    pub(super) fn new(
+        session: Session,
+        format: Format,
+        ip: IpAddr,
+        since: i64,
+        expires_at_ms: u64,
+        hub: &Hub,
+    ) -> Arc<Self> {
+        let session = Arc::new(session);
+        let peer = Self {
+            acting: Mutex::new(Arc::clone(&session)),
+            session,
+            format,
+            outbox: Outbox::new(format, Arc::clone(&hub.limits), Arc::clone(&hub.flow)),
+            ip,
+            since,
+            expires_at_ms: AtomicU64::new(expires_at_ms),
+            warned: AtomicBool::new(false),
+            clock: Arc::clone(&hub.clock),
+            times: Times::default(),
+            subscribed: AtomicBool::new(false),
+        };
+        peer.heard();
+        Arc::new(peer)
+    }
+
+    /// The session that new commands travel with.
+    pub(super) fn acting(&self) -> Arc<Session> {
+        Arc::clone(&self.acting.lock())
+    }
+
+    /// Gives the session other scopes.
+    pub(super) fn act_with(&self, scopes: Scopes) {
+        *self.acting.lock() = Arc::new(Session { scopes, ..(*self.session).clone() });
+    }
+
     /// Something was read.
     pub(super) fn heard(&self) {
         self.times.alive.store(self.clock.now(), Ordering::Relaxed);
@@ -67,6 +115,16 @@ impl Peer {
     /// When something was last read, by the coarse clock.
     pub(super) fn last_heard(&self) -> u64 {
         self.times.alive.load(Ordering::Relaxed)
+    }
+
+    /// A part of a message has come and the rest has not, or nothing is on its way.
+    pub(super) fn awaits_rest(&self, awaits: bool) {
+        let since = &self.times.partial_since;
+        if !awaits {
+            since.store(0, Ordering::Relaxed);
+        } else if since.load(Ordering::Relaxed) == 0 {
+            since.store(self.clock.now(), Ordering::Relaxed);
+        }
     }
 
     /// A write took some bytes or none, and something still waits or nothing. It says nothing of the

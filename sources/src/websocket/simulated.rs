@@ -7,6 +7,7 @@
 //! would.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,14 +21,13 @@ use imflow_proto::wire::Envelope;
 use imflow_proto::wire::envelope::Body;
 use serde::Deserialize;
 
-use super::admission::{Admission, Desk};
+use super::admission::{Admission, Desk, Reader};
 use super::close::Close;
 use super::connection::{arrive, leave};
 use super::dispatch::Dispatcher;
 use super::frames;
 use super::handshake::register;
 use super::hub::{Gateway, Hub};
-use super::limits::Limits;
 use super::peer::Peer;
 use super::pending::Pending;
 use crate::auth::{Claims, is_user_id};
@@ -154,7 +154,7 @@ pub(super) fn build(context: &IoContext) -> Result<Box<dyn Source>, StartError> 
 
 impl Source for Simulated {
     fn start(&mut self, injector: Arc<dyn Injector>) -> Result<(), StartError> {
-        self.gateway = Some(Gateway::new(Arc::clone(&self.hub), injector));
+        self.gateway = Some(Gateway::new(Arc::clone(&self.hub), injector, None));
         Ok(())
     }
 
@@ -186,6 +186,7 @@ impl Source for Simulated {
 
 impl Simulated {
     fn take_part(&mut self, gateway: &Arc<Gateway>, act: &Act) {
+        let now = self.clock.now_ms();
         match act.action {
             "disconnect" => self.end(gateway, &act.actor, None),
             "connect" => {
@@ -202,7 +203,7 @@ impl Simulated {
                     _ => act.value.clone(),
                 };
                 if let Some(session) = self.sessions.get_mut(&act.actor) {
-                    session.receive(&gateway.hub.limits, text);
+                    session.receive(gateway, now, text);
                 }
             }
         }
@@ -217,7 +218,7 @@ impl Simulated {
             scopes,
             expires_at_ms: u64::MAX,
         };
-        match register(gateway, claims, Format::Json) {
+        match register(gateway, claims, Format::Json, Ipv4Addr::UNSPECIFIED.into()) {
             Ok(peer) => {
                 self.end(gateway, actor, Some(Close::Replaced));
                 arrive(gateway, &peer);
@@ -263,12 +264,20 @@ impl Session {
         Self { peer, admission, pending, out: Vec::new(), waiting_since: None, breach: None }
     }
 
-    fn receive(&mut self, limits: &Limits, text: String) {
+    fn receive(&mut self, gateway: &Gateway, now: u64, text: String) {
         self.peer.heard();
+        let limits = &gateway.hub.limits;
+        let reader = Reader {
+            peer: &self.peer,
+            throttle: &gateway.throttle,
+            meters: &gateway.hub.meters,
+            secrets: None,
+            now_us: now * 1_000,
+        };
         if text.len() > limits.max_frame {
             let detail = format!("{} bytes, expected at most {}", text.len(), limits.max_frame);
             self.breach = Some((Close::TooLarge, detail));
-        } else if let Err(bad) = self.admission.take(&self.peer, Format::Json, &text.into()) {
+        } else if let Err(bad) = self.admission.take(&reader, &text.into()) {
             self.breach = Some((Close::Malformed, bad.to_string()));
         }
     }

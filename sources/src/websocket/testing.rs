@@ -1,7 +1,7 @@
 //! What the tests of the gateway share: sessions without sockets, and a dataflow that is a list.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use imflow_kind::testing::FakeInjector;
 use imflow_kind::{Meters, SystemClock};
@@ -13,8 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 
 use super::hub::{Gateway, Hub};
 use super::limits::Limits;
-use super::outbox::Outbox;
-use super::peer::{CoarseClock, Peer, Times};
+use super::peer::Peer;
 
 pub(super) fn session(user: &str, device: &str, number: u64) -> Session {
     let scopes = Scopes { send: true, read: true, create: true, admin: false };
@@ -22,16 +21,12 @@ pub(super) fn session(user: &str, device: &str, number: u64) -> Session {
 }
 
 pub(super) fn peer(user: &str, device: &str, number: u64) -> Arc<Peer> {
-    Arc::new(Peer {
-        session: Arc::new(session(user, device, number)),
-        format: Format::Json,
-        outbox: Outbox::new(Format::Json, Arc::new(Limits::default()), Arc::default()),
-        since: 1,
-        expires_at_ms: u64::MAX,
-        clock: Arc::new(CoarseClock::new()),
-        times: Times::default(),
-        subscribed: AtomicBool::new(false),
-    })
+    peer_of(&new_hub(Limits::default()), session(user, device, number))
+}
+
+/// A session of a gateway, from 127.0.0.1, that never expires.
+pub(super) fn peer_of(hub: &Hub, session: Session) -> Arc<Peer> {
+    Peer::new(session, Format::Json, Ipv4Addr::LOCALHOST.into(), 1, u64::MAX, hub)
 }
 
 fn new_hub(limits: Limits) -> Arc<Hub> {
@@ -93,7 +88,7 @@ pub(super) fn pushed_seqs(peer: &Peer) -> Vec<u64> {
 
 /// A gateway in front of `injector`.
 pub(super) fn gateway(injector: Arc<FakeInjector>, limits: Limits) -> Arc<Gateway> {
-    Gateway::new(new_hub(limits), injector)
+    Gateway::new(new_hub(limits), injector, None)
 }
 
 /// Reads JSON frames of a server.

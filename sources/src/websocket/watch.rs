@@ -22,6 +22,7 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
     let start = Instant::now();
     let mut ticks = interval(gateway.hub.limits.tick());
     let mut tells_gaps_at = 0;
+    let mut turn = 0_usize;
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -38,18 +39,30 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
                 peer.outbox.tell_gaps();
             }
         });
+        gateway.throttle.sweep(turn, gateway.now_us());
+        turn = turn.wrapping_add(1);
     }
 }
 
 fn look_at(peer: &Peer, now: u64, wall_ms: u64, limits: &Limits) {
     let times = &peer.times;
     let age = |since: u64| now.saturating_sub(since);
-    if peer.expires_at_ms <= wall_ms {
+    let expires_at_ms = peer.expires_at_ms.load(Ordering::Relaxed);
+    if expires_at_ms <= wall_ms {
         return peer.outbox.close(Close::TokenExpired, false);
+    }
+    if expires_at_ms - wall_ms <= limits.token_warning_ms
+        && !peer.warned.swap(true, Ordering::Relaxed)
+    {
+        peer.outbox.signal(outbox::EXPIRING);
     }
     let stalled = times.stalled_since.load(Ordering::Relaxed);
     if stalled != 0 && age(stalled) >= limits.write_stall_ms {
         return peer.outbox.close(Close::SlowConsumer, false);
+    }
+    let partial = times.partial_since.load(Ordering::Relaxed);
+    if partial != 0 && age(partial) >= limits.message_timeout_ms {
+        return peer.outbox.close(Close::TooSlow, false);
     }
     let silent = age(times.alive.load(Ordering::Relaxed));
     if silent >= 2 * limits.ping_interval_ms {
@@ -99,6 +112,38 @@ mod tests {
         peer.wrote(false, true);
         assert_eq!(verdict(&peer, 119_000), (0, None));
         assert_eq!(verdict(&peer, 120_000), (0, Some(Close::SlowConsumer)));
+    }
+
+    #[test]
+    fn a_message_that_does_not_end_ends_the_connection() {
+        let peer = peer("alice", "phone", 1);
+        peer.clock.set(100_000);
+        peer.heard();
+        peer.awaits_rest(true);
+        peer.clock.set(120_000);
+        peer.heard();
+        peer.awaits_rest(true);
+        assert_eq!(verdict(&peer, 129_999), (0, None));
+        peer.awaits_rest(false);
+        peer.awaits_rest(true);
+        assert_eq!(verdict(&peer, 130_000), (0, None));
+        peer.heard();
+        assert_eq!(verdict(&peer, 150_000).1, Some(Close::TooSlow));
+    }
+
+    #[test]
+    fn a_session_is_warned_once_for_each_token() {
+        let peer = peer("alice", "phone", 1);
+        let signals = |wall_ms: u64| {
+            look_at(&peer, 1, wall_ms, &Limits::default());
+            peer.outbox.take(&mut Vec::new()).signals
+        };
+        peer.expires_at_ms.store(100_000, Ordering::Relaxed);
+        assert_eq!([39_000, 40_000, 41_000].map(signals), [0, outbox::EXPIRING, 0]);
+        // As a refresh does.
+        peer.expires_at_ms.store(200_000, Ordering::Relaxed);
+        peer.warned.store(false, Ordering::Relaxed);
+        assert_eq!([100_000, 140_000, 199_999].map(signals), [0, outbox::EXPIRING, 0]);
     }
 
     #[test]

@@ -15,13 +15,21 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::limits::Limits;
 use super::peer::Peer;
+use super::rates::{Rate, STILL};
 
 /// Read buffer of a connection: most of what an idle one costs.
 const READ_BUFFER_BYTES: usize = 4_096;
 /// Frames and bytes after which a turn of reading ends, so that others get theirs.
 const MAX_FRAMES: usize = 64;
 const MAX_BYTES: usize = 64 * 1024;
+/// Pings and pongs of so long a time may come at once.
+const CONTROL_BURST_MS: u64 = 10_000;
+/// Bytes that an unfinished message may take beyond its own: the heads of its fragments.
+const FRAGMENT_BYTES: usize = 16 * 1024;
+/// The head of a client's short frame: two bytes and the mask.
+const CONTROL_HEAD: usize = 6;
 /// A written-out buffer above this size is not kept.
 const KEEP_BYTES: usize = 16 * 1024;
 
@@ -32,8 +40,31 @@ pub(super) struct Wire<S> {
     /// Finished frames; those before `sent` have left.
     out: Vec<u8>,
     sent: usize,
+    /// The stream (TLS) holds bytes that the socket has not taken.
+    unflushed: bool,
     messages: Vec<Data>,
-    failure: Option<Error>,
+    /// Bytes that were read of a message that is not whole.
+    partial: usize,
+    most_partial: usize,
+    controls: Rate,
+    control_bucket: u64,
+    failure: Option<Failure>,
+}
+
+/// Why nothing more is read.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Socket(Error),
+    /// Pings and pongs beyond their rate.
+    Controls,
+    /// More fragments than a message needs.
+    Fragments,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Socket(error)
+    }
 }
 
 /// A data message of a client.
@@ -61,7 +92,7 @@ pub(super) enum Turn {
     /// All was written, and more can be taken from the outbox.
     Written,
     /// Nothing more can be read or written.
-    Failed(Error),
+    Failed(Failure),
 }
 
 /// What to do in one turn.
@@ -74,7 +105,8 @@ pub(super) struct Wish {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A socket after its upgrade; `early` was read behind the request's head.
-    pub(super) fn new(stream: S, early: &[u8], max_frame: usize) -> Self {
+    pub(super) fn new(stream: S, early: &[u8], limits: &Limits) -> Self {
+        let max_frame = limits.max_frame;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
@@ -82,7 +114,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             .max_frame_size(Some(max_frame));
         let websocket =
             WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config));
-        Self { stream, websocket, out: Vec::new(), sent: 0, messages: Vec::new(), failure: None }
+        Self {
+            stream,
+            websocket,
+            out: Vec::new(),
+            sent: 0,
+            unflushed: false,
+            messages: Vec::new(),
+            partial: early.len(),
+            most_partial: max_frame + FRAGMENT_BYTES,
+            controls: Rate::new(limits.control_rate, CONTROL_BURST_MS),
+            control_bucket: STILL,
+            failure: None,
+        }
     }
 
     /// Where finished frames go.
@@ -109,13 +153,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ) -> Poll<Turn> {
         peer.outbox.register(cx.waker());
         if let Err(error) = self.write(cx, peer) {
-            return Poll::Ready(Turn::Failed(error.into()));
+            return Poll::Ready(Turn::Failed(Error::from(error).into()));
+        }
+        if !wish.read {
+            // What comes late because of us is not the client's fault.
+            peer.awaits_rest(false);
         }
         if wish.read {
             self.read(cx, peer);
             // Pongs, and the reply to a close.
             if let Err(error) = self.write(cx, peer) {
-                self.failure.get_or_insert(error.into());
+                self.failure.get_or_insert(Error::from(error).into());
             }
         }
         if !self.messages.is_empty() {
@@ -158,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn write(&mut self, cx: &mut Context<'_>, peer: &Peer) -> io::Result<()> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && !self.unflushed {
             return Ok(());
         }
         let before = self.sent;
@@ -170,7 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Pending => break,
             }
         }
-        peer.wrote(self.sent > before, self.sent < self.out.len());
+        self.unflushed = match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(|()| false)?,
+            Poll::Pending => true,
+        };
+        peer.wrote(self.sent > before, self.unflushed || self.sent < self.out.len());
         if self.sent == self.out.len() {
             self.sent = 0;
             match self.out.capacity() > KEEP_BYTES {
@@ -182,31 +234,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, peer: &Peer) {
-        let mut bytes = 0;
+        let (mut bytes, mut budget) = (0, MAX_BYTES);
         while self.messages.len() < MAX_FRAMES && bytes < MAX_BYTES && self.failure.is_none() {
-            let mut socket =
-                Socket { stream: &mut self.stream, cx: &mut *cx, out: &mut self.out, heard: false };
+            let before = budget;
+            let mut socket = Socket {
+                stream: &mut self.stream,
+                cx: &mut *cx,
+                out: &mut self.out,
+                budget: &mut budget,
+            };
             let read = self.websocket.read(&mut socket);
-            if socket.heard {
+            if budget < before {
                 peer.heard();
+                self.partial += before - budget;
             }
             match read {
                 Ok(Message::Text(text)) => {
+                    self.partial = 0;
                     bytes += text.len();
                     self.messages.push(Data::Text(text.into()));
                 }
                 Ok(Message::Binary(data)) => {
+                    self.partial = 0;
                     bytes += data.len();
                     self.messages.push(Data::Binary(data));
                 }
                 // The library has queued the answer; the next read writes it.
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
-                    bytes += 64
+                Ok(control) => {
+                    bytes += 64;
+                    self.partial = self.partial.saturating_sub(control.len() + CONTROL_HEAD);
+                    let now_us = peer.clock.now() * 1_000;
+                    if self.controls.is_limited()
+                        && self.controls.take(&mut self.control_bucket, now_us).is_err()
+                    {
+                        self.failure = Some(Failure::Controls);
+                    }
                 }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => self.failure = Some(error),
+                Err(error) => self.failure = Some(error.into()),
             }
         }
+        if self.partial > self.most_partial {
+            self.failure.get_or_insert(Failure::Fragments);
+        }
+        peer.awaits_rest(self.partial > 0);
     }
 }
 
@@ -215,15 +286,22 @@ struct Socket<'a, 'c, S> {
     stream: &'a mut S,
     cx: &'a mut Context<'c>,
     out: &'a mut Vec<u8>,
-    heard: bool,
+    /// Bytes that may still be read in this turn: one call reads on until a message is whole, and a
+    /// client that sends nothing but empty fragments must not hold the thread.
+    budget: &'a mut usize,
 }
 
 impl<S: AsyncRead + Unpin> Read for Socket<'_, '_, S> {
     fn read(&mut self, data: &mut [u8]) -> io::Result<usize> {
-        let mut buffer = ReadBuf::new(data);
+        if *self.budget == 0 {
+            self.cx.waker().wake_by_ref();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let most = data.len().min(*self.budget);
+        let mut buffer = ReadBuf::new(&mut data[..most]);
         match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
             Poll::Ready(Ok(())) => {
-                self.heard |= !buffer.filled().is_empty();
+                *self.budget -= buffer.filled().len();
                 Ok(buffer.filled().len())
             }
             Poll::Ready(Err(error)) => Err(error),

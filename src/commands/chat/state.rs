@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use imflow_proto::wire::{
     AckStatus, ConversationType, CreateConversation, Cursor, Envelope, Error, History,
-    ListConversations, ListCursors, Match, Matches, Message, Push, Search, envelope::Body, push,
+    ListConversations, ListCursors, Match, Matches, Message, Push, Refresh, Search, envelope::Body,
+    push,
 };
 
 use super::entry::said;
@@ -51,6 +52,8 @@ enum Pending {
     /// That everything shown was read. One at a time, so that a quick talk does not double the commands.
     Read,
     Create,
+    /// That the session goes on with a newer token.
+    Refresh,
 }
 
 /// Everything that outlives a connection.
@@ -66,6 +69,7 @@ pub(super) struct State {
     connected: bool,
     failed: usize,
     quit: bool,
+    away: Duration,
     screen: Screen,
     effects: Effects,
 }
@@ -89,9 +93,25 @@ impl State {
             connected: false,
             failed: 0,
             quit: false,
+            away: Duration::ZERO,
             screen,
             effects: Effects::default(),
         }
+    }
+
+    /// The server asks not to come back before so long.
+    pub(super) fn stay_away(&mut self, pause: Duration) {
+        self.away = pause.min(Duration::from_secs(60));
+    }
+
+    /// How long that is; asked once.
+    pub(super) fn told_to_stay_away(&mut self) -> Duration {
+        std::mem::take(&mut self.away)
+    }
+
+    /// The session is to go on with this token.
+    pub(super) fn refresh(&mut self, token: String) {
+        self.ask(Pending::Refresh, Body::Refresh(Refresh { token }));
     }
 
     /// What is to be done now.
@@ -281,7 +301,7 @@ impl State {
             (Pending::Again, Body::Messages(messages)) => {
                 messages.items.iter().for_each(|message| self.show(message));
             }
-            (Pending::Read, Body::Done(_)) => {}
+            (Pending::Read, Body::Done(_)) | (Pending::Refresh, Body::Refreshed(_)) => {}
             (Pending::Seen, Body::CursorList(list)) => {
                 list.items.iter().for_each(|cursor| self.note(&seen(cursor)));
                 if list.items.is_empty() {
@@ -413,6 +433,8 @@ impl State {
                 let standing = if notice.online { "online" } else { "offline" };
                 self.note(&format!("{} is {standing}", notice.user_id));
             }
+            // The connection sees to it.
+            push::Event::TokenExpiring(_) => {}
             push::Event::Status(status) => {
                 let (of, seq) = (&status.conversation_id, status.seq);
                 self.note(&match status.status() {

@@ -12,9 +12,7 @@ use super::record::{makers, takers};
 pub fn topic(topic: &Topic, registry: &Registry) -> Value {
     match topic {
         Topic::Kind(description) => kind(description),
-        Topic::Metrics(description) => {
-            json!({ "kind": description.name, "metrics": metrics(description) })
-        }
+        Topic::Metrics(title, of) => json!({ "of": title, "metrics": metrics(of) }),
         Topic::Record(record) => record_type(*record, registry),
     }
 }
@@ -55,13 +53,13 @@ fn kind(kind: &Description) -> Value {
         "outputsFrom": kind.outputs_from,
         "options": Value::from_iter(options),
         "limits": Value::from_iter(limits),
-        "metrics": metrics(kind),
+        "metrics": metrics(kind.metrics),
         "provides": Value::from_iter(kind.provides.iter().map(|role| role_phrase(*role))),
         "example": kind.example.trim(),
     })
 }
 
-fn metrics(kind: &Description) -> Value {
+fn metrics(metrics: &[Metric]) -> Value {
     let metric = |metric: &Metric| {
         json!({
             "name": metric.shown(),
@@ -71,7 +69,7 @@ fn metrics(kind: &Description) -> Value {
             "tells": metric.tells,
         })
     };
-    Value::from_iter(kind.metrics.iter().map(metric))
+    Value::from_iter(metrics.iter().map(metric))
 }
 
 /// The first port is the main one. No types: any, or those of the main input.

@@ -101,11 +101,10 @@ fn told_by(kind: &Description, limit: &Limit) -> String {
     if names.is_empty() { String::new() } else { format!(" (see {})", names.join(", ")) }
 }
 
-/// The metrics of a kind alone.
-pub fn metrics(kind: &Description) -> Page {
-    let title = format!("The {} `{}`", kind.family.word(), kind.name);
-    let rows = kind.metrics.iter().map(metric).collect();
-    Page { title, blocks: vec![Block::Entries { columns: METRIC_COLUMNS, rows }] }
+/// Metrics alone.
+pub fn metrics(title: &str, metrics: &[Metric]) -> Page {
+    let rows = metrics.iter().map(metric).collect();
+    Page { title: title.to_owned(), blocks: vec![Block::Entries { columns: METRIC_COLUMNS, rows }] }
 }
 
 const METRIC_COLUMNS: &[&str] = &["metric", "shape", "meaning"];

@@ -14,8 +14,9 @@ mod screen;
 mod tests;
 
 use clap::{Args, ValueEnum};
-use imflow_kind::{Description, Family, RECORD_TYPES, did_you_mean};
+use imflow_kind::{Description, Family, Metric, RECORD_TYPES, did_you_mean};
 use imflow_proto::RecordType;
+use imflow_sources::LISTENER_METRICS;
 use imflow_topology::{Code, Registry};
 
 use crate::{Failure, assembly, terminal};
@@ -60,7 +61,7 @@ enum Topic {
     Kind(&'static Description),
     Record(RecordType),
     /// All metrics of a kind.
-    Metrics(&'static Description),
+    Metrics(String, &'static [Metric]),
 }
 
 pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
@@ -97,7 +98,13 @@ fn find(word: &str, registry: &Registry) -> Result<(Option<String>, Vec<Topic>),
     }
     if word == "metrics" {
         let measuring = kinds().filter(|kind| !kind.metrics.is_empty());
-        return Ok((Some("Metrics".to_owned()), measuring.map(Topic::Metrics).collect()));
+        let of_kind = |kind: &'static Description| {
+            let title = format!("The {} `{}`", kind.family.word(), kind.name);
+            Topic::Metrics(title, kind.metrics)
+        };
+        let listeners = Topic::Metrics("Listeners".to_owned(), LISTENER_METRICS);
+        let topics = [listeners].into_iter().chain(measuring.map(of_kind)).collect();
+        return Ok((Some("Metrics".to_owned()), topics));
     }
     if let Some(family) = FAMILIES.into_iter().find(|family| format!("{}s", family.word()) == word)
     {
@@ -159,7 +166,7 @@ fn pages(title: Option<String>, topics: &[Topic], registry: &Registry) -> Vec<Pa
     let page = |topic: &Topic| match topic {
         Topic::Kind(description) => kind::page(description),
         Topic::Record(record) => record::page(*record, registry),
-        Topic::Metrics(description) => kind::metrics(description),
+        Topic::Metrics(title, metrics) => kind::metrics(title, metrics),
     };
     cover.into_iter().chain(topics.iter().map(page)).collect()
 }

@@ -121,6 +121,11 @@ pub trait Source: Send {
     /// Stops to accept and tells clients to reconnect; in-flight commands may still be answered.
     fn drain(&mut self) {}
 
+    /// Whether [`Source::drain`] has told all of them; until then they are served.
+    fn is_drained(&self) -> bool {
+        true
+    }
+
     /// Ends what is left. Called after the dataflow has finished.
     fn stop(&mut self) {}
 

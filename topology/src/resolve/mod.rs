@@ -1,5 +1,6 @@
 //! Names to nodes: tables, kinds, options and inputs. A `Resolved` graph holds no bad name.
 
+mod listeners;
 mod nodes;
 pub(crate) mod tables;
 mod wires;
@@ -30,11 +31,15 @@ pub struct Service {
     pub workers: usize,
 }
 
+pub use listeners::LISTENER_OPTIONS;
+
 /// `[listeners.NAME]`.
 #[derive(Clone, Debug)]
 pub struct Listener {
     pub name: String,
     pub address: std::net::SocketAddr,
+    /// As [`LISTENER_OPTIONS`] describes them; each is present.
+    pub options: imflow_kind::Options,
     pub span: Span,
 }
 
@@ -132,9 +137,7 @@ pub(crate) fn resolve(
         match (key.name.as_str(), table(key, item, diagnostics)) {
             (_, None) => {}
             ("service", Some(entries)) => tables::read_service(entries, &mut service, diagnostics),
-            ("listeners", Some(entries)) => {
-                tables::read_listeners(entries, &mut listeners, diagnostics)
-            }
+            ("listeners", Some(entries)) => listeners::read(entries, &mut listeners, diagnostics),
             (name, Some(entries)) => match FAMILIES.iter().find(|(family, _)| *family == name) {
                 Some((_, family)) => {
                     for (key, item) in entries {

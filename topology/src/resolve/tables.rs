@@ -1,6 +1,6 @@
-//! `[service]` and `[listeners.NAME]`.
+//! `[service]`.
 
-use super::{Listener, Service, missing, table, unknown_key};
+use super::{Service, unknown_key};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Document, Tree};
@@ -56,55 +56,6 @@ pub(super) fn read_service(
                     diagnostics,
                 );
             }
-        }
-    }
-}
-
-pub(super) fn read_listeners(
-    entries: &Document,
-    listeners: &mut Vec<Listener>,
-    diagnostics: &mut Diagnostics,
-) {
-    for (key, item) in entries {
-        let Some(entries) = table(key, item, diagnostics) else { continue };
-        let mut address = None;
-        for (option, item) in entries {
-            match (option.name.as_str(), &item.value) {
-                ("address", Tree::Text(text)) => match text.parse() {
-                    Ok(parsed) => address = Some((parsed, item.span.clone())),
-                    Err(_) => {
-                        let message = format!("`{text}` is not an address");
-                        diagnostics
-                            .error(Code::BadValue, &item.span, message, "expected IP:PORT")
-                            .help("for example \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all interfaces");
-                        address = Some((([127, 0, 0, 1], 0).into(), item.span.clone()));
-                    }
-                },
-                ("address", other) => {
-                    let found = format!("expected a text, found {}", other.type_name());
-                    diagnostics.error(
-                        Code::WrongType,
-                        &item.span,
-                        "`address` is not a text".to_owned(),
-                        found,
-                    );
-                }
-                (name, _) => {
-                    unknown_key(option, name, &["address"], "a listener", diagnostics);
-                }
-            }
-        }
-        match address {
-            Some((address, span)) => {
-                listeners.push(Listener { name: key.name.clone(), address, span })
-            }
-            None => missing(
-                &key.span,
-                &format!("listener `{}`", key.name),
-                "address",
-                "\"127.0.0.1:8080\"",
-                diagnostics,
-            ),
         }
     }
 }

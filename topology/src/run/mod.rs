@@ -73,11 +73,14 @@ impl Running {
         Ok(())
     }
 
-    /// Stops: no new commands, those under way finish, the log is synced, clients are told.
+    /// Stops: clients are told to go, each in its turn; then no new commands, those under way finish, the log is synced, clients are told.
     pub fn stop(mut self) {
         let Assembly { shared, sources, credits } = &mut self.assembly;
-        credits.iter().for_each(|credits| credits.close());
         sources.iter_mut().for_each(|(_, source)| source.drain());
+        while sources.iter().any(|(_, source)| !source.is_drained()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        credits.iter().for_each(|credits| credits.close());
         let end = Instant::now() + DRAIN_LIMIT;
         while credits.iter().any(|credits| credits.under_way() > 0) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));

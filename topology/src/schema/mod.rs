@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use imflow_kind::{Description, Family, Port};
 use serde_json::{Map, Value, json};
 
-use crate::Registry;
+use crate::{LISTENER_OPTIONS, Registry};
 
 pub use option::option_schema;
 pub use scenario::scenario_schema;
@@ -80,14 +80,17 @@ fn service() -> Value {
 }
 
 fn listener() -> Value {
+    let address = json!({
+        "type": "string",
+        "description": "IP:PORT, for example \"127.0.0.1:8080\".",
+    });
+    let options =
+        LISTENER_OPTIONS.iter().map(|option| (option.name.to_owned(), option_schema(option)));
+    let properties: Map<_, _> =
+        [("address".to_owned(), address)].into_iter().chain(options).collect();
     json!({
         "type": "object",
-        "properties": {
-            "address": {
-                "type": "string",
-                "description": "IP:PORT, for example \"127.0.0.1:8080\".",
-            },
-        },
+        "properties": properties,
         "required": ["address"],
         "additionalProperties": false,
     })
