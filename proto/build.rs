@@ -58,6 +58,7 @@ const SKIPPED_WHEN: &[(&str, &str)] = &[
     ("Amended.edits", "crate::json::is_zero"),
     ("Amended.reactions", "Vec::is_empty"),
     ("Search.before", "crate::json::is_zero"),
+    ("Welcome.resume_window_ms", "crate::json::is_zero"),
     ("Matches.next", "crate::json::is_zero"),
     ("Matches.indexed_up_to", "crate::json::is_zero"),
 ];
@@ -72,6 +73,7 @@ const SKIPPED_WHEN_FALSE: &[&str] = &[
     "React.remove",
     "Action.remove",
     "Amended.erased",
+    "Welcome.recovered",
 ];
 
 /// Left out of JSON when unset.

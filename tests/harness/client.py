@@ -2,6 +2,8 @@
 
 import collections
 import itertools
+import socket
+import struct
 import threading
 import time
 
@@ -19,11 +21,12 @@ class Closed(Exception):
 
 
 class Client:
-    def __init__(self, url, token, user, device="phone", format="json"):
+    def __init__(self, url, token, user, device="phone", format="json", resume=None):
         self.user, self.device = user, device
         self.codec = FORMATS[format]
         self.ids = itertools.count(1)
         self.replies, self.pushes = {}, collections.deque()
+        self.pushed = 0
         self.welcome = self.goodbye = self.close_code = self.close_reason = None
         self.is_closed = False
         self.changed = threading.Condition()
@@ -31,7 +34,7 @@ class Client:
         self.reads.set()
         self.socket = connect(
             url,
-            subprotocols=[self.codec.subprotocol],
+            subprotocols=[self.codec.subprotocol, *([resume] if resume else [])],
             additional_headers={"Authorization": f"Bearer {token}"},
             open_timeout=PATIENCE,
             ping_interval=None,
@@ -140,6 +143,12 @@ class Client:
     def close(self):
         self.socket.close()
 
+    def vanish(self):
+        """The connection is gone without a word."""
+        self.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.socket.shutdown(socket.SHUT_RD)
+        self.socket.socket.close()
+
     def _read(self):
         try:
             while True:
@@ -162,6 +171,7 @@ class Client:
                 self.goodbye = envelope["goodbye"]
             elif "push" in envelope:
                 self.pushes.append(envelope["push"])
+                self.pushed += 1
             else:
                 assert command not in self.replies, f"two replies to command {command}"
                 self.replies[command] = envelope

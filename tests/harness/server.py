@@ -111,8 +111,8 @@ class Server:
             self.tokens[key] = ran.stdout.strip()
         return self.tokens[key]
 
-    def client(self, user, device="phone", format="json", options=()):
-        return Client(self.url, self.token(user, device, *options), user, device, format)
+    def client(self, user, device="phone", format="json", options=(), resume=None):
+        return Client(self.url, self.token(user, device, *options), user, device, format, resume)
 
     # ---- the control API ----------------------------------------------------------------------
 

@@ -176,9 +176,6 @@ impl Admission {
         let Some(Waiting { id, step: Step::Enter(intent), .. }) = self.inbox.pop_front() else {
             return;
         };
-        if matches!(intent, Intent::Subscribe(_)) {
-            desk.peer.subscribed.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
         let requester = Arc::clone(desk.peer) as Arc<dyn Requester>;
         let ticket = Ticket::new(id, requester, Some(credit));
         desk.pending.push(desk.peer.clock.now(), ticket.clone());
@@ -186,7 +183,11 @@ impl Admission {
             desk.peer.outbox.pulled(hash_of(&cursor.conversation_id), cursor.seq);
         }
         let port = intent.port();
-        batches.add(worker, port, intent.into_record(ticket, Arc::clone(&batches.session)));
+        let record = intent.into_record(ticket, Arc::clone(&batches.session));
+        if let Record::Subscription(subscription) = &record {
+            *desk.peer.follows.lock() = Some(Arc::clone(subscription));
+        }
+        batches.add(worker, port, record);
     }
 
     fn answer_first(&mut self, desk: &mut Desk<'_>, batches: &mut Batches) {

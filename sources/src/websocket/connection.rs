@@ -31,6 +31,7 @@ use super::commands::port;
 use super::frames;
 use super::hub::Gateway;
 use super::outbox::{self, Taken};
+use super::parking;
 use super::peer::Peer;
 use super::pending::Pending;
 use super::refresh;
@@ -53,8 +54,10 @@ pub(super) struct Connection<S> {
 /// Why it is over.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The client closed, or is not there any more.
+    /// The client closed.
     Gone,
+    /// The client is not there any more.
+    Lost,
     Close(Close, Option<String>),
     /// A breach of WebSocket, with RFC 6455's code.
     Breach(u16, &'static str),
@@ -72,7 +75,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.peer.heard();
         arrive(&self.gateway, &self.peer);
         let end = self.talk().await;
-        leave(&self.gateway, &self.peer, self.wire.out(), true);
+        if !(end.is_resumable() && parking::park(&self.gateway, &self.peer)) {
+            leave(&self.gateway, &self.peer, self.wire.out(), true);
+        }
         self.gateway.hub.meters.close(end.code());
         self.say_goodbye(end).await;
     }
@@ -215,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn say_goodbye(&mut self, end: End) {
         match end {
             // Its own close frame is answered already; the answer has to leave.
-            End::Gone => {}
+            End::Gone | End::Lost => {}
             End::Close(close, detail) => {
                 let goodbye = close.goodbye_for(detail.as_deref(), self.pause_after(close));
                 frames::append(self.peer.format, &goodbye, self.wire.out());
@@ -234,6 +239,8 @@ pub(super) fn arrive(gateway: &Arc<Gateway>, peer: &Arc<Peer>) {
     let (session, node) = (Arc::clone(&peer.session), Arc::clone(&gateway.hub.node));
     let event = session_event(SessionEvent::began(session, node, peer.since));
     gateway.injector.send_and_track(0, port::SESSIONS, vec![event], welcome);
+    // Behind the arrival, so that a user who goes on is offline at no time.
+    parking::succeed(gateway, peer);
 }
 
 /// Takes a session out of the registry and, if the dataflow knows of it, out of the dataflow.
@@ -244,7 +251,7 @@ pub(super) fn leave(gateway: &Gateway, peer: &Arc<Peer>, out: &mut Vec<u8>, know
         return;
     }
     gateway.hub.departed.note(&peer.session.user_id, gateway.hub.last_seen(peer));
-    if peer.subscribed.load(Ordering::Relaxed) {
+    if peer.follows.lock().take().is_some() {
         let ended = Subscription {
             ticket: None,
             session: Arc::clone(&peer.session),
@@ -271,10 +278,17 @@ impl End {
     /// The code that the server closes with; 0 where the client went.
     fn code(&self) -> u16 {
         match self {
-            Self::Gone => 0,
+            Self::Gone | Self::Lost => 0,
             Self::Close(close, _) => close.code(),
             Self::Breach(code, _) => *code,
         }
+    }
+}
+
+impl End {
+    /// Whether the client is likely to come back for the rest.
+    fn is_resumable(&self) -> bool {
+        matches!(self, Self::Lost | Self::Close(Close::NoPong | Close::SlowConsumer, _))
     }
 }
 
@@ -301,7 +315,8 @@ impl From<Error> for End {
             Error::Utf8(_) => Self::Breach(1007, "a text frame is not UTF-8"),
             Error::Protocol(
                 tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            ) => Self::Gone,
+            )
+            | Error::Io(_) => Self::Lost,
             Error::Protocol(_) | Error::AttackAttempt => {
                 Self::Breach(1002, "a frame breaks the WebSocket protocol")
             }
@@ -323,7 +338,9 @@ impl Drop for WelcomeOnDrop {
             user_id: session.user_id.to_string(),
             device_id: session.device_id.to_string(),
             node_id: self.gateway.hub.node.to_string(),
-            session_id: format!("{}-{}", self.gateway.hub.node, session.number),
+            session_id: self.peer.session_id(&self.gateway.hub.node),
+            recovered: self.peer.recovered.load(Ordering::Relaxed),
+            resume_window_ms: parking::window(&self.gateway.hub.limits, &self.peer),
             server_time: self.gateway.hub.wall.now_ms() as i64,
             ping_interval_ms: u32::try_from(self.gateway.hub.limits.ping_interval_ms)
                 .unwrap_or(u32::MAX),
@@ -375,7 +392,7 @@ mod tests {
         let session = session("alice", "phone", gateway.next_session());
         let (ip, since) = ([127, 0, 0, 1].into(), gateway.begin());
         let peer = Peer::new(session, format, ip, since, u64::MAX, hub);
-        hub.registry.insert(&peer, 9).expect("room");
+        hub.registry.insert(&peer, 9, |_| {}).expect("room");
         let (client, server) = duplex(buffer);
         tokio::spawn(Connection::new(Arc::clone(gateway), Arc::clone(&peer), server, &[]).run());
         (peer, client)
@@ -537,7 +554,12 @@ mod tests {
         let injector = Arc::new(FakeInjector::default());
         let gateway = gateway(Arc::clone(&injector), Limits::default());
         let (peer, stream) = connect(&gateway, Format::Json, 4_096);
-        peer.subscribed.store(true, Ordering::Relaxed);
+        *peer.follows.lock() = Some(Arc::new(Subscription {
+            ticket: None,
+            session: Arc::clone(&peer.session),
+            user_ids: vec!["bob".into()],
+            conversation_ids: Vec::new(),
+        }));
         let mut client = speak(stream).await;
         next(&mut client).await;
         client.close(None).await.expect("open");
@@ -545,5 +567,92 @@ mod tests {
         let ports: Vec<usize> = injector.take().into_iter().map(|(_, port, _)| port).collect();
         assert_eq!(ports, [port::SESSIONS, port::SUBSCRIPTIONS, port::SESSIONS]);
         assert!(gateway.hub.registry.numbered(peer.session.number).is_none());
+    }
+
+    /// The next connection of a device, as its handshake makes it.
+    fn come_back(
+        gateway: &Arc<Gateway>,
+        older: &Arc<Peer>,
+        read: u64,
+    ) -> (Arc<Peer>, DuplexStream) {
+        let session = session("alice", "phone", gateway.next_session());
+        let (ip, since) = ([127, 0, 0, 1].into(), gateway.begin());
+        let peer = Peer::new(session, older.format, ip, since, u64::MAX, &gateway.hub);
+        peer.outbox.keep();
+        let session_id = older.session_id(&gateway.hub.node);
+        let wanted = crate::websocket::resume::Resume { session_id: &session_id, read };
+        let take_over = |older: &Arc<Peer>| parking::take_over(gateway, older, &peer, &wanted);
+        *peer.older.lock() = gateway.hub.registry.insert(&peer, 9, take_over).expect("room");
+        let (client, server) = duplex(4_096);
+        tokio::spawn(Connection::new(Arc::clone(gateway), Arc::clone(&peer), server, &[]).run());
+        (peer, client)
+    }
+
+    fn push(peer: &Peer, text: &str) {
+        let goodbye = Goodbye { reason: text.into(), ..Goodbye::default() };
+        let shared = frames::Shared::new(Envelope { id: 0, body: Some(Body::Goodbye(goodbye)) });
+        peer.outbox.push_fleeting(shared.frame(peer.format), 0);
+    }
+
+    async fn reason(client: &mut Client) -> String {
+        match next(client).await.body {
+            Some(Body::Goodbye(goodbye)) => goodbye.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_session_goes_on_where_the_client_has_read_to() {
+        let injector = Arc::new(FakeInjector::default());
+        let gateway = gateway(Arc::clone(&injector), Limits::default());
+        let (lost, stream) = connect(&gateway, Format::Json, 4_096);
+        lost.outbox.keep();
+        let mut client = speak(stream).await;
+        assert!(matches!(next(&mut client).await.body, Some(Body::Welcome(_))));
+        push(&lost, "read");
+        assert_eq!(reason(&mut client).await, "read");
+        push(&lost, "written");
+        tokio::task::yield_now().await;
+        drop(client);
+        while lost.times.parked_since.load(Ordering::Acquire) == 0 {
+            tokio::task::yield_now().await;
+        }
+        push(&lost, "gathered");
+        let (_, stream) = come_back(&gateway, &lost, 1);
+        let mut client = speak(stream).await;
+        let Some(Body::Welcome(welcome)) = next(&mut client).await.body else { panic!() };
+        assert!(welcome.recovered && welcome.resume_window_ms == 10_000);
+        assert_eq!(reason(&mut client).await, "written");
+        assert_eq!(reason(&mut client).await, "gathered");
+        let online: Vec<bool> = injector
+            .take_records()
+            .into_iter()
+            .filter_map(|(_, _, record)| match record {
+                Record::SessionEvent(event) => Some(event.online),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(online, [true, true, false], "the user is offline at no time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_session_ends_when_its_window_is_over() {
+        let injector = Arc::new(FakeInjector::default());
+        let gateway = gateway(Arc::clone(&injector), Limits::default());
+        tokio::spawn(crate::websocket::watch::run(Arc::clone(&gateway)));
+        let (lost, stream) = connect(&gateway, Format::Json, 4_096);
+        lost.outbox.keep();
+        let mut client = speak(stream).await;
+        next(&mut client).await;
+        drop(client);
+        tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+        assert!(gateway.hub.registry.numbered(lost.session.number).is_some());
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        assert!(gateway.hub.registry.numbered(lost.session.number).is_none());
+        assert_eq!(gateway.parked.load(Ordering::Relaxed), 0);
+        let (_, stream) = come_back(&gateway, &lost, 0);
+        let mut client = speak(stream).await;
+        let Some(Body::Welcome(welcome)) = next(&mut client).await.body else { panic!() };
+        assert!(!welcome.recovered);
     }
 }

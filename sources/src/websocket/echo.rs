@@ -52,7 +52,7 @@ pub async fn echo(stream: TcpStream, options: &Options) {
         }
     };
     match end {
-        End::Gone => {}
+        End::Gone | End::Lost => {}
         End::Close(close, _) => wire.close(close.code(), close.short_reason()),
         End::Breach(code, reason) => wire.close(code, reason),
     }

@@ -47,7 +47,7 @@ mod tests {
         let gateway = gateway(Arc::default(), limits);
         let peers: Vec<_> = (1..=2_000).map(|n| peer(&format!("u{n}"), "phone", n)).collect();
         for peer in &peers {
-            gateway.hub.registry.insert(peer, 9).expect("room");
+            gateway.hub.registry.insert(peer, 9, |_| {}).expect("room");
         }
         let done = Arc::new(AtomicBool::new(false));
         let told = || {

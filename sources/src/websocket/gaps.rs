@@ -4,6 +4,7 @@
 //! them. Messages that follow only move its end; when the client has pulled that far it closes, and what is
 //! said then is pushed again. So a client that reads on from what it has never sees a hole.
 
+use bytes::Bytes;
 use imflow_proto::frame::Format;
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{Envelope, Notify, Push, push};
@@ -88,9 +89,9 @@ impl Gaps {
         grown.map(|(conversation, _)| *conversation).collect()
     }
 
-    /// Appends the notice of a gap as a frame, unless it has closed.
-    pub(super) fn write(&mut self, conversation: u64, format: Format, out: &mut Vec<u8>) {
-        let Some(gap) = self.of.get_mut(&conversation) else { return };
+    /// The notice of a gap as a frame; `None`: it has closed.
+    pub(super) fn tell(&mut self, conversation: u64, format: Format) -> Option<Bytes> {
+        let gap = self.of.get_mut(&conversation)?;
         (gap.queued, gap.grown) = (false, false);
         let conversation_id = String::from(&*gap.conversation_id);
         let notify = Notify { conversation_id, up_to_seq: gap.up_to_seq };
@@ -98,6 +99,9 @@ impl Gaps {
             self.of.remove(&conversation);
         }
         let event = Some(push::Event::Notify(notify));
-        frames::append(format, &Envelope { id: 0, body: Some(Body::Push(Push { event })) }, out);
+        let mut frame = Vec::new();
+        let envelope = Envelope { id: 0, body: Some(Body::Push(Push { event })) };
+        frames::append(format, &envelope, &mut frame);
+        Some(frame.into())
     }
 }

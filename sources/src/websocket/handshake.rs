@@ -15,12 +15,13 @@ use imflow_proto::record::{Scopes, Session};
 use imflow_proto::wire::{Error, ErrorCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::close::Close;
 use super::connection::{Connection, leave};
 use super::hub::{Gateway, NoRoom, Place};
 use super::meters::Refused;
 use super::origins::Origins;
+use super::parking;
 use super::peer::Peer;
+use super::resume::Resume;
 use crate::address;
 use crate::auth::{Claims, Secrets};
 use crate::bearer::{bearer, not_accepted};
@@ -92,7 +93,8 @@ impl Door {
         let token = bearer(request.headers()).or(offered.token);
         let token = token.ok_or_else(no_token).map_err(&not_known)?;
         let claims = secrets.verify(token).map_err(|error| not_known(not_accepted(&error)))?;
-        let peer = register(gateway, claims, format, ip).map_err(because(Refused::PerUser))?;
+        let peer = register(gateway, claims, format, ip, offered.resume())
+            .map_err(because(Refused::PerUser))?;
         gateway.hub.meters.opened.inc();
         tokio::spawn(connect(Arc::clone(gateway), peer, hyper::upgrade::on(&mut request), place));
         Ok(switching(&key, format))
@@ -118,7 +120,10 @@ async fn connect(
             drop(parts.read_buf);
             Box::pin(connection.run()).await;
         }
-        None => leave(&gateway, &peer, &mut Vec::new(), false),
+        None => {
+            parking::succeed(&gateway, &peer);
+            leave(&gateway, &peer, &mut Vec::new(), false);
+        }
     }
     drop(place);
 }
@@ -129,6 +134,7 @@ pub(super) fn register(
     claims: Claims,
     format: Format,
     ip: IpAddr,
+    resume: Option<Option<Resume<'_>>>,
 ) -> Result<Arc<Peer>, Refusal> {
     let session = Session {
         number: gateway.next_session(),
@@ -139,16 +145,25 @@ pub(super) fn register(
     };
     let hub = &gateway.hub;
     let peer = Peer::new(session, format, ip, gateway.begin(), claims.expires_at_ms, hub);
-    let replaced =
-        hub.registry.insert(&peer, hub.limits.max_connections_per_user).map_err(|_| {
-            let sentence =
-                "this user has as many connections as it may; close one on another device";
-            Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS))
-                .with_status(StatusCode::TOO_MANY_REQUESTS)
-        })?;
-    if let Some(older) = replaced {
-        older.outbox.close(Close::Replaced, false);
+    if resume.is_some() && hub.limits.resume_window_ms > 0 {
+        peer.outbox.keep();
     }
+    let wanted = resume.flatten();
+    let take_over = |older: &Arc<Peer>| {
+        if let Some(wanted) = &wanted {
+            parking::take_over(gateway, older, &peer, wanted);
+        }
+    };
+    let most = hub.limits.max_connections_per_user;
+    let replaced = hub.registry.insert(&peer, most, take_over).map_err(|_| {
+        let sentence = "this user has as many connections as it may; close one on another device";
+        Refusal::from(Error::of(ErrorCode::Busy, sentence).retry_after(RETRY_AFTER_MS))
+            .with_status(StatusCode::TOO_MANY_REQUESTS)
+    })?;
+    if wanted.is_some() {
+        hub.meters.resumed(peer.recovered.load(Ordering::Relaxed));
+    }
+    *peer.older.lock() = replaced;
     Ok(peer)
 }
 
@@ -188,6 +203,11 @@ impl<'a> Offered<'a> {
         let protocols: Vec<_> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
         let token = protocols.iter().find_map(|protocol| protocol.strip_prefix("bearer."));
         Self { protocols, token }
+    }
+
+    /// What the client wants to go on with.
+    fn resume(&self) -> Option<Option<Resume<'a>>> {
+        self.protocols.iter().find_map(|protocol| Resume::read(protocol))
     }
 
     /// The client's first choice of those that are spoken here.

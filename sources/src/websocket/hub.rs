@@ -118,6 +118,8 @@ pub(super) struct Gateway {
     pub(super) throttle: Arc<Throttle>,
     /// What tokens are verified with; a simulation has none.
     pub(super) secrets: Option<Arc<Secrets>>,
+    /// Sessions that wait for their next connection.
+    pub(super) parked: Arc<AtomicUsize>,
     start: Instant,
     sessions: AtomicU64,
     /// When the last session began, in milliseconds since the Unix epoch.
@@ -132,6 +134,8 @@ impl Gateway {
     ) -> Arc<Self> {
         let throttle = Arc::new(Throttle::new(&hub.limits));
         hub.meters.watch_buckets(&throttle);
+        let parked = Arc::default();
+        hub.meters.watch_parked(&parked);
         let doors = Arc::new(Doors::default());
         let counted = Arc::clone(&doors);
         hub.meters.watch(&hub, move || counted.total());
@@ -142,6 +146,7 @@ impl Gateway {
             doors,
             throttle,
             secrets,
+            parked,
             start: Instant::now(),
             sessions: AtomicU64::new(1),
             last_begun: AtomicU64::new(0),

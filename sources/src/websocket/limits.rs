@@ -35,6 +35,9 @@ pub(super) struct Limits {
     /// Of one connection.
     pub(super) outbox: Capacity,
     pub(super) outbox_gaps: usize,
+    /// How long a session waits for its next connection.
+    pub(super) resume_window_ms: u64,
+    pub(super) resume_sessions: usize,
     /// Of the node's fan-out queue.
     pub(super) fanout_bytes: usize,
     pub(super) push_window_ms: u64,
@@ -183,6 +186,18 @@ pub(super) const OPTIONS: &[Opt] = &[
         "Conversations of which a connection may lack pushes; with more it is closed with 4408.",
     ),
     Opt::new(
+        "resume_window",
+        OptType::Duration(0, 600_000),
+        "10s",
+        "How long a session that asked for it can be resumed after its connection is lost; so much later it counts as offline. 0s: never.",
+    ),
+    Opt::new(
+        "resume_sessions",
+        OptType::Integer(0, 10_000_000),
+        "10000",
+        "Sessions that wait to be resumed; with more a lost session ends at once.",
+    ),
+    Opt::new(
         "fanout_bytes",
         OptType::Size(1 << 20, 1 << 36),
         "64MiB",
@@ -223,6 +238,8 @@ impl Limits {
             in_flight: integer("in_flight"),
             outbox: Capacity::scaled(integer("outbox_pushes"), size("outbox_bytes")),
             outbox_gaps: integer("outbox_gaps"),
+            resume_window_ms: ms("resume_window"),
+            resume_sessions: integer("resume_sessions"),
             fanout_bytes: size("fanout_bytes"),
             push_window_ms: ms("push_window"),
             push_batch: integer("push_batch"),

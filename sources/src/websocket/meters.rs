@@ -1,7 +1,7 @@
 //! What the gateway counts, for `GET /metrics`: at every limit of the kind one can see how near it is, or
 //! how often it was met.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -112,6 +112,18 @@ const GAPS: Metric = Metric::new(
     "conversations of which connections lack pushes until they pull",
 )
 .tells(&["conversations of which a connection lacks pushes"]);
+const PARKED: Metric = Metric::new(
+    "websocket_parked",
+    Measure::Gauge,
+    "sessions whose connection is lost and that can be resumed",
+)
+.tells(&["sessions that wait to be resumed"]);
+const RESUMED: Metric = Metric::new(
+    "websocket_resumed",
+    Measure::Counter,
+    "connections that wanted to go on with a session, by whether they could",
+)
+.labels(&["recovered"]);
 const QUEUE_LENGTH: Metric = Metric::new(
     "fanout_queue_length",
     Measure::Gauge,
@@ -179,6 +191,8 @@ pub(super) const METRICS: &[Metric] = &[
     REPLY_BYTES,
     DROPPED,
     GAPS,
+    PARKED,
+    RESUMED,
     QUEUE_LENGTH,
     LEFT_OUT,
     BATCH,
@@ -198,6 +212,7 @@ pub(super) struct GateMeters {
     pub(super) opened: Counter,
     pub(super) dropped: Counter,
     pub(super) left_out: Counter,
+    recovered: [Counter; 2],
     pub(super) fanout: Fanout,
     pub(super) frames_in: Counter,
     pub(super) bytes_in: Counter,
@@ -216,6 +231,7 @@ impl GateMeters {
             opened: meters.counter(&OPENED, &[]),
             dropped: meters.counter(&DROPPED, &[]),
             left_out: meters.counter(&LEFT_OUT, &[]),
+            recovered: ["false", "true"].map(|told| meters.counter(&RESUMED, &[told])),
             fanout: Fanout::new(&meters),
             frames_in: meters.counter(&FRAMES_IN, &[]),
             bytes_in: meters.counter(&BYTES_IN, &[]),
@@ -241,6 +257,17 @@ impl GateMeters {
             let code = if code == 0 { "gone".to_owned() } else { code.to_string() };
             self.meters.counter(&CLOSED, &[&code])
         });
+    }
+
+    /// A connection wanted to go on with a session.
+    pub(super) fn resumed(&self, recovered: bool) {
+        self.recovered[usize::from(recovered)].inc();
+    }
+
+    /// Shows how many sessions wait to be resumed.
+    pub(super) fn watch_parked(&self, parked: &Arc<AtomicUsize>) {
+        let parked = Arc::clone(parked);
+        self.meters.read(&PARKED, &[], move || parked.load(Ordering::Relaxed) as f64);
     }
 
     /// The gateway refused a command with this code.

@@ -27,12 +27,14 @@ mod limits;
 mod meters;
 mod origins;
 mod outbox;
+mod parking;
 mod peer;
 mod pending;
 mod queue;
 mod rates;
 mod refresh;
 mod registry;
+mod resume;
 mod simulated;
 #[cfg(test)]
 mod testing;
@@ -148,6 +150,11 @@ const DESCRIPTION: Description = Description {
             what: "conversations of which a connection lacks pushes",
             bound: "`outbox_gaps`",
             policy: "the connection is closed with 4408",
+        },
+        Limit {
+            what: "sessions that wait to be resumed",
+            bound: "`resume_sessions`, each for `resume_window`; 256 pushes and 64 KiB of what was written",
+            policy: "it ends: the next connection is told `recovered: false`",
         },
         Limit {
             what: "notices of the moment (who types, who is online)",

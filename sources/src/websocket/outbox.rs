@@ -27,6 +27,7 @@ use super::cork;
 use super::flow::Flow;
 use super::gaps::Gaps;
 use super::limits::Limits;
+use super::resume::{Kept, Legacy};
 
 /// The connection is to be pinged.
 pub(super) const PING: u8 = 1;
@@ -70,9 +71,15 @@ struct State {
     window_ends: u64,
     closing: Option<Closing>,
     finished: bool,
+    /// The connection is lost, and the session waits for the next one.
+    parked: bool,
+    /// Of a session that can be resumed.
+    kept: Option<Box<Kept>>,
 }
 
 struct Pushes {
+    /// What an earlier connection of the session has left; goes before all others.
+    carried: VecDeque<Bytes>,
     bands: Bands<Item>,
     fleeting: VecDeque<Bytes>,
     gaps: Gaps,
@@ -183,7 +190,7 @@ impl Outbox {
     /// Adds the reply to one expected command.
     pub(super) fn reply(&self, frame: &[u8]) {
         let mut state = self.state.lock();
-        if state.finished {
+        if state.finished || state.parked {
             return;
         }
         state.unanswered = state.unanswered.saturating_sub(1);
@@ -209,7 +216,7 @@ impl Outbox {
             state.dropped += usize::from(!pushes.add(push, &self.limits));
         }
         if pushes.gaps.len() > self.limits.outbox_gaps {
-            state.pushes = None;
+            (state.pushes, state.kept) = (None, None);
             state.closing = Some(Closing { why: Close::SlowConsumer, patient: false });
             drop(guard);
             self.schedule();
@@ -258,6 +265,52 @@ impl Outbox {
         if told {
             self.schedule();
         }
+    }
+
+    /// From here on what is written is kept for the next connection.
+    pub(super) fn keep(&self) {
+        self.state.lock().kept.get_or_insert_default();
+    }
+
+    /// Whether what is written is kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.state.lock().kept.is_some()
+    }
+
+    /// The connection is lost. `false`: the session cannot be resumed. Else pushes gather for the next one.
+    pub(super) fn park(&self) -> bool {
+        self.unschedule();
+        let mut state = self.state.lock();
+        if state.kept.is_none() || state.finished {
+            return false;
+        }
+        // Whoever waits for a reply sends the command again.
+        (state.replies, state.reply_frames, state.unanswered) = (Vec::new(), 0, 0);
+        (state.closing, state.parked) = (None, true);
+        true
+    }
+
+    /// Gives away all that the client has not read; `None`: it is not whole any more.
+    pub(super) fn bequeath(&self, read: u64) -> Option<Legacy> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.finished {
+            return None;
+        }
+        let mut legacy = Legacy::of(state.kept.as_deref_mut(), read)?;
+        if let Some(pushes) = state.pushes.take() {
+            pushes.leave_to(&mut legacy, self.format);
+        }
+        Some(legacy)
+    }
+
+    /// Takes over what an earlier connection of the session has left. Before the first push.
+    pub(super) fn inherit(&self, legacy: Legacy) {
+        let mut state = self.state.lock();
+        let mut pushes = Pushes::new();
+        (pushes.carried, pushes.gaps) = (legacy.frames, legacy.gaps);
+        state.pushes = Some(pushes);
+        state.kept = Some(Box::new(Kept::from(legacy.read)));
     }
 
     /// The window has ended at `now`: what has gathered is written.
@@ -348,7 +401,7 @@ impl Outbox {
     fn wake_or_wait(&self, mut guard: parking_lot::MutexGuard<'_, State>, now: u64) -> bool {
         let state = &mut *guard;
         let Some(pushes) = &state.pushes else { return false };
-        if pushes.is_empty() || !state.welcomed {
+        if pushes.is_empty() || !state.welcomed || state.parked {
             return false;
         }
         let full = pushes.bands.len() >= self.limits.push_batch
@@ -390,15 +443,12 @@ impl State {
     /// Gives how many it moved.
     fn move_pushes(&mut self, most: usize, format: Format, out: &mut Vec<u8>) -> usize {
         let Some(pushes) = &mut self.pushes else { return 0 };
-        let mut moved = pushes.fleeting.len();
-        for frame in pushes.fleeting.drain(..) {
+        let mut moved = 0;
+        while moved < most {
+            let Some(frame) = pushes.pop(format) else { break };
             out.extend_from_slice(&frame);
-        }
-        for _ in 0..most {
-            match pushes.bands.pop() {
-                Some(Item::Frame(frame)) => out.extend_from_slice(&frame),
-                Some(Item::Notice(conversation)) => pushes.gaps.write(conversation, format, out),
-                None => break,
+            if let Some(kept) = &mut self.kept {
+                kept.note(frame);
             }
             moved += 1;
         }
@@ -412,16 +462,43 @@ impl State {
 
 impl Pushes {
     fn new() -> Box<Self> {
-        let (bands, fleeting) = (Bands::new(), VecDeque::new());
-        Box::new(Self { bands, fleeting, gaps: Gaps::default() })
+        Box::new(Self {
+            carried: VecDeque::new(),
+            bands: Bands::new(),
+            fleeting: VecDeque::new(),
+            gaps: Gaps::default(),
+        })
     }
 
     fn is_empty(&self) -> bool {
-        self.bands.is_empty() && self.fleeting.is_empty()
+        self.bands.is_empty() && self.fleeting.is_empty() && self.carried.is_empty()
+    }
+
+    /// The next frame: what was left by an earlier connection, the moment, then the bands in their turns.
+    fn pop(&mut self, format: Format) -> Option<Bytes> {
+        if let Some(frame) = self.carried.pop_front().or_else(|| self.fleeting.pop_front()) {
+            return Some(frame);
+        }
+        loop {
+            match self.bands.pop()? {
+                Item::Frame(frame) => return Some(frame),
+                Item::Notice(conversation) => {
+                    // `None`: the gap has closed meanwhile.
+                    if let Some(frame) = self.gaps.tell(conversation, format) {
+                        return Some(frame);
+                    }
+                }
+            }
+        }
+    }
+
+    fn leave_to(mut self: Box<Self>, legacy: &mut Legacy, format: Format) {
+        legacy.frames.extend(std::iter::from_fn(|| self.pop(format)));
+        legacy.gaps = self.gaps;
     }
 
     fn is_small(&self) -> bool {
-        self.bands.is_small() && self.fleeting.capacity() <= 8
+        self.bands.is_small() && self.fleeting.capacity() <= 8 && self.carried.capacity() == 0
     }
 
     /// `false`: a gap takes its place.

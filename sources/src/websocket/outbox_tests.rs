@@ -170,3 +170,58 @@ fn a_finished_outbox_takes_nothing() {
     outbox.finish(&mut out);
     assert_eq!(out, b"a");
 }
+
+fn resumable() -> Outbox {
+    let outbox = outbox(Limits::default());
+    outbox.keep();
+    outbox
+}
+
+#[test]
+fn the_next_connection_goes_on_where_the_client_has_read_to() {
+    let lost = resumable();
+    for text in ["a", "b", "c"] {
+        push(&lost, text, 0);
+    }
+    assert_eq!(written(&lost), "abc");
+    lost.expect(1);
+    assert!(lost.park());
+    push(&lost, "d", 1);
+    lost.reply(b"R");
+    assert!(!lost.is_scheduled(), "nobody is there to be woken");
+    let legacy = lost.bequeath(1).expect("all of it is kept");
+    let next = resumable();
+    next.inherit(legacy);
+    push(&next, "e", 9);
+    assert_eq!(written(&next), "bcde", "what was not read, what gathered, what is live");
+    let again = next.bequeath(3).expect("counts go on over connections");
+    assert_eq!(again.frames, ["d", "e"]);
+}
+
+#[test]
+fn gaps_are_taken_along_and_what_is_not_whole_is_not_resumed() {
+    let lost = resumable();
+    assert!(lost.park());
+    push_as(&lost, "c1", What::Notify(5), Band::P2, "", 0);
+    message(&lost, "c1", 6);
+    let next = resumable();
+    next.inherit(lost.bequeath(0).expect("whole"));
+    message(&next, "c1", 7);
+    assert_eq!(notices(&written(&next)), ["6"], "what came before the new one");
+    next.tell_gaps();
+    assert_eq!(notices(&written(&next)), ["7"]);
+    assert!(lost.bequeath(1).is_none(), "more than was written");
+    let overfull = Outbox::new(
+        Format::Json,
+        Arc::new(Limits { outbox_gaps: 1, ..Limits::default() }),
+        Arc::default(),
+    );
+    overfull.keep();
+    assert!(overfull.park());
+    for conversation in ["a", "b"] {
+        push_as(&overfull, conversation, What::Notify(1), Band::P2, "", 0);
+    }
+    assert!(overfull.bequeath(0).is_none(), "its gaps were forgotten");
+    let plain = outbox(Limits::default());
+    assert!(!plain.park(), "nobody asked for it");
+}

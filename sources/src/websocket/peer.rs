@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use imflow_proto::Requester;
 use imflow_proto::frame::Format;
-use imflow_proto::record::{Scopes, Session};
+use imflow_proto::record::{Scopes, Session, Subscription};
 use imflow_proto::wire::envelope::Body;
 use imflow_proto::wire::{Envelope, Message};
 use parking_lot::Mutex;
@@ -52,8 +52,12 @@ pub(super) struct Peer {
     pub(super) warned: AtomicBool,
     pub(super) clock: Arc<CoarseClock>,
     pub(super) times: Times,
-    /// Whether the session follows anybody's presence.
-    pub(super) subscribed: AtomicBool,
+    /// Whose presence the session follows.
+    pub(super) follows: Mutex<Option<Arc<Subscription>>>,
+    /// Whether it goes on with what an earlier connection has left.
+    pub(super) recovered: AtomicBool,
+    /// The session of the same device that it replaces, until that is told.
+    pub(super) older: Mutex<Option<Arc<Peer>>>,
 }
 
 /// Written by the connection, read by the watch; 0 is "never" or "not so".
@@ -67,6 +71,8 @@ pub(super) struct Times {
     pub(super) partial_since: AtomicU64,
     /// When the oldest unanswered command was taken.
     pub(super) waiting_since: AtomicU64,
+    /// Since when its connection has been lost.
+    pub(super) parked_since: AtomicU64,
 }
 
 impl Peer {
@@ -91,7 +97,9 @@ impl Peer {
             warned: AtomicBool::new(false),
             clock: Arc::clone(&hub.clock),
             times: Times::default(),
-            subscribed: AtomicBool::new(false),
+            follows: Mutex::default(),
+            recovered: AtomicBool::new(false),
+            older: Mutex::default(),
         };
         peer.heard();
         Arc::new(peer)
@@ -105,6 +113,11 @@ impl Peer {
     /// Gives the session other scopes.
     pub(super) fn act_with(&self, scopes: Scopes) {
         *self.acting.lock() = Arc::new(Session { scopes, ..(*self.session).clone() });
+    }
+
+    /// As the client knows it.
+    pub(super) fn session_id(&self, node: &str) -> String {
+        format!("{node}-{}", self.session.number)
     }
 
     /// Something was read.

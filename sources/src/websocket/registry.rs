@@ -33,7 +33,8 @@ impl Registry {
         }
     }
 
-    /// Adds a session; gives back the one of the same device that it replaces.
+    /// Adds a session; gives back the one of the same device that it replaces. `before` is told of that one
+    /// while nobody can push to either.
     ///
     /// # Errors
     /// When the user has `limit` sessions of other devices.
@@ -41,12 +42,16 @@ impl Registry {
         &self,
         peer: &Arc<Peer>,
         limit: usize,
+        before: impl FnOnce(&Arc<Peer>),
     ) -> Result<Option<Arc<Peer>>, TooMany> {
         let mut users = self.user_shard(&peer.session.user_id).lock();
         let sessions = users.entry(Arc::clone(&peer.session.user_id)).or_default();
         let same_device = |other: &Arc<Peer>| other.session.device_id == peer.session.device_id;
         let replaced = match sessions.iter().position(same_device) {
-            Some(older) => Some(std::mem::replace(&mut sessions[older], Arc::clone(peer))),
+            Some(older) => {
+                before(&sessions[older]);
+                Some(std::mem::replace(&mut sessions[older], Arc::clone(peer)))
+            }
             None if sessions.len() >= limit => return Err(TooMany),
             None => {
                 sessions.push(Arc::clone(peer));
@@ -115,10 +120,12 @@ mod tests {
         let registry = Registry::new();
         let (first, second, other) =
             (peer("alice", "phone", 1), peer("alice", "phone", 2), peer("alice", "pad", 3));
-        assert!(registry.insert(&first, 2).expect("room").is_none());
-        assert!(registry.insert(&other, 2).expect("room").is_none());
-        let replaced =
-            registry.insert(&second, 2).expect("takes the place of the first").expect("the first");
+        assert!(registry.insert(&first, 2, |_| {}).expect("room").is_none());
+        assert!(registry.insert(&other, 2, |_| {}).expect("room").is_none());
+        let replaced = registry
+            .insert(&second, 2, |_| {})
+            .expect("takes the place of the first")
+            .expect("the first");
         assert_eq!(replaced.session.number, 1);
         assert_eq!(numbers(&registry, "alice"), [2, 3]);
         // The first one leaves late, and takes nobody with it.
@@ -130,8 +137,8 @@ mod tests {
     #[test]
     fn a_user_has_a_limit_of_devices() {
         let registry = Registry::new();
-        registry.insert(&peer("alice", "a", 1), 1).expect("room");
-        assert_eq!(registry.insert(&peer("alice", "b", 2), 1).err(), Some(TooMany));
+        registry.insert(&peer("alice", "a", 1), 1, |_| {}).expect("room");
+        assert_eq!(registry.insert(&peer("alice", "b", 2), 1, |_| {}).err(), Some(TooMany));
         assert!(registry.numbered(2).is_none());
     }
 }

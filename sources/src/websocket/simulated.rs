@@ -218,7 +218,7 @@ impl Simulated {
             scopes,
             expires_at_ms: u64::MAX,
         };
-        match register(gateway, claims, Format::Json, Ipv4Addr::UNSPECIFIED.into()) {
+        match register(gateway, claims, Format::Json, Ipv4Addr::UNSPECIFIED.into(), None) {
             Ok(peer) => {
                 self.end(gateway, actor, Some(Close::Replaced));
                 arrive(gateway, &peer);

@@ -42,7 +42,7 @@ pub(super) fn hub_with(devices: &[(&str, &str)]) -> (Arc<Hub>, Vec<Arc<Peer>>) {
         .map(|((user, device), number)| peer(user, device, number))
         .collect();
     for peer in &peers {
-        hub.registry.insert(peer, 9).expect("room");
+        hub.registry.insert(peer, 9, |_| {}).expect("room");
         peer.outbox.welcome(b"");
         peer.outbox.take(&mut Vec::new());
     }

@@ -12,6 +12,7 @@ use super::close::Close;
 use super::hub::Gateway;
 use super::limits::Limits;
 use super::outbox;
+use super::parking;
 use super::peer::Peer;
 
 /// How often a connection is told of what it was not given.
@@ -33,12 +34,23 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
         if tells_gaps {
             tells_gaps_at = now + TELL_GAPS_MS;
         }
+        let mut over = Vec::new();
         gateway.hub.registry.each(|peer| {
+            let parked_since = peer.times.parked_since.load(Ordering::Acquire);
+            if parked_since != 0 {
+                if now.saturating_sub(parked_since) >= gateway.hub.limits.resume_window_ms {
+                    over.push(Arc::clone(peer));
+                }
+                return;
+            }
             look_at(peer, now, wall, &gateway.hub.limits);
             if tells_gaps {
                 peer.outbox.tell_gaps();
             }
         });
+        for peer in over {
+            parking::end(&gateway, &peer);
+        }
         gateway.throttle.sweep(turn, gateway.now_us());
         turn = turn.wrapping_add(1);
     }
