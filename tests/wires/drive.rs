@@ -73,10 +73,14 @@ const PLAY: &[(&str, &str)] = &[
     // Confirms the first message only, so that it is reminded of the others.
     ("bob/phone", r#"{"id":2,"delivered":{"conversationId":"lobby","seq":1}}"#),
     ("bob/phone", r#"{"id":3,"read":{"conversationId":"lobby","seq":1}}"#),
+    // Of a conversation that it is no member of.
+    ("carol/phone", r#"{"id":2,"presenceSubscribe":{"conversationIds":["lobby"]}}"#),
     ("get", "/v1/conversations/lobby/cursors"),
     ("put", "/v1/conversations/lobby/mutes/bob"),
     ("post", "/v1/conversations/lobby/messages"),
     ("back", "true"),
+    // On another node, whose heartbeat then ends.
+    ("elsewhere", r#"{"userId":"carol","deviceId":"pad","nodeId":"node-2","online":true}"#),
 ];
 
 const BODIES: &[(&str, &str)] = &[
@@ -122,7 +126,7 @@ fn play(outside: &dyn Outside, who: &str, what: &str) {
     let body = BODIES.iter().find(|(path, _)| *path == what).map(|(_, body)| (*body).to_owned());
     let (actor, value) = match is_device {
         true => (who.to_owned(), what.to_owned()),
-        false if what == "true" => (String::new(), what.to_owned()),
+        false if what == "true" || what.starts_with('{') => (String::new(), what.to_owned()),
         false => (String::new(), format!("{what:?}")),
     };
     let act = Act { actor, action: action.name, value, body };

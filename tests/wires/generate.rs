@@ -14,7 +14,7 @@ use crate::Dice;
 
 /// What is built upon: files that are put into a file of their own by `include`. Together they have every
 /// kind that is not general.
-const BASES: [&str; 7] = [
+const BASES: [&str; 8] = [
     "dataflow.toml",
     "examples/moderation/dataflow.toml",
     "examples/presence-only/dataflow.toml",
@@ -22,6 +22,7 @@ const BASES: [&str; 7] = [
     "examples/redis/dataflow.toml",
     "examples/search/dataflow.toml",
     "examples/offline-push/dataflow.toml",
+    "examples/presence-redis/dataflow.toml",
 ];
 
 /// The beginnings that this build can run: each needs the kinds that its file names.
