@@ -83,7 +83,7 @@ pub const DESCRIPTION: Description = Description {
     ],
     example: "[operators.online]\n\
               kind = \"presence\"\n\
-              inputs = { online = [\"routes\"], subscriptions = [\"clients.subscriptions\"] }\n\
+              inputs = { online = [\"routes\"], subscriptions = [\"followed\"] }\n\
               debounce = \"5s\"\n",
     ..Description::EMPTY
 };
