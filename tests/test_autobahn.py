@@ -17,6 +17,9 @@ from harness.server import BINARY, free_port
 
 ECHO = BINARY.parent / "examples" / "echo"
 PASSED = {"OK", "INFORMATIONAL"}
+# Text that turns out not to be UTF-8 in the middle of a frame that arrives in pieces: closed with 1007 when the frame
+# is whole, where the strictest reading would not wait for that. RFC 6455 allows both.
+AT_THE_END_OF_THE_FRAME = {"6.4.3", "6.4.4"}
 
 
 def test_every_case_is_answered_as_the_protocol_has_it(tmp_path):
@@ -49,5 +52,6 @@ def test_every_case_is_answered_as_the_protocol_has_it(tmp_path):
         case: (result["behavior"], result["behaviorClose"])
         for case, result in cases.items()
         if not {result["behavior"], result["behaviorClose"]} <= PASSED
+        and not (case in AT_THE_END_OF_THE_FRAME and (result["behavior"], result["behaviorClose"]) == ("NON-STRICT", "OK"))
     }
     assert not bad, bad

@@ -18,6 +18,7 @@ def shake(server, token, origin=None, **headers):
         origin=origin,
         ping_interval=None,
         proxy=None,
+        legacy=True,
     )
 
 

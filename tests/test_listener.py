@@ -37,6 +37,7 @@ def shake(url, token, ca=None, **headers):
         ssl=ssl.create_default_context(cafile=str(ca)) if ca else None,
         ping_interval=None,
         proxy=None,
+        legacy=True,
     )
 
 
