@@ -16,6 +16,12 @@ use crate::failure::{Context as _, Failure};
 use crate::http::Http;
 use crate::tokens::Tokens;
 
+/// Rates that do not bound a driver.
+const UNLIMITED: [&str; 3] = [
+    "sources.clients.rate_per_device=0",
+    "sources.clients.rate_per_user=0",
+    "sources.clients.handshake_rate_per_ip=0",
+];
 /// How long a fresh server may take until it is ready, and later to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -179,6 +185,8 @@ fn spawn(
         .arg(format!("service.data={:?}", folder.join("data").display().to_string()))
         .arg("--set")
         .arg("sources.facts.conversations={}")
+        // The limits of one client are not what is measured: all of them are few addresses and devices.
+        .args(UNLIMITED.iter().flat_map(|set| ["--set", set]))
         .args(sets.iter().flat_map(|set| ["--set", set]))
         .stdin(Stdio::null())
         .stdout(stdout)
