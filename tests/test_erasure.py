@@ -15,7 +15,8 @@ def traces(data, text=SECRET):
 
 
 def finished(server, path):
-    deadline = time.monotonic() + PATIENCE
+    # A segment is moved into the tables first, which a busy disk can hold up.
+    deadline = time.monotonic() + 3 * PATIENCE
     while True:
         status, told = server.http("GET", path)
         if status == 200 and told["finished"]:

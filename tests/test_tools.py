@@ -145,7 +145,7 @@ def test_the_schema_takes_the_shipped_file_and_every_example(validator):
         ('kind = "validate"', 'kind = "valdate"', ["operators", "valid", "kind"]),
         ('retain = "7d"', 'retain = "7 years"', ["operators", "fresh", "retain"]),
         ("partitions = 64", "partitions = 0", ["service", "partitions"]),
-        ('of = "store"', "", ["sinks", "reader"]),
+        ('of = "store"', "", ["sinks", "followed"]),
         ("grants = [", "grant = [", ["operators", "allowed", "inputs"]),
         ("[service]", "[servics]", []),
     ],
